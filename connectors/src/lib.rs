@@ -1,0 +1,6 @@
+//! Connectors: one folder for each outside system, all of the same shape.
+
+pub mod cassandra;
+pub mod file;
+pub mod kafka;
+pub mod redis;

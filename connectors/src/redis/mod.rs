@@ -1,0 +1,3 @@
+//! (contract; to be replaced by the real module)
+
+pub mod config;

@@ -1,0 +1,2 @@
+//! caudal
+fn main() {}

@@ -1,0 +1,148 @@
+//! Where results go. A sink is given *cuts*: the newest value of every row that became due between two epochs.
+//!
+//! A sink thread asks the ledger for the next cut, hands it to [`Sink::write`], and moves its cursor once that
+//! returns. After a crash the same cut may come again with the same versions and bytes: writing is idempotent by
+//! version (`Guarantee::ExactlyOncePerVersion`) or repeats are marked as such (`Guarantee::AtLeastOnce`).
+
+use crate::record::DeadLetter;
+use crate::time::{Epoch, EventTime, Version};
+use crate::value::{Cell, Value};
+
+/// What a store holds after any number of repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// The highest version of a row wins, whatever is repeated or delayed.
+    VersionedRows,
+    /// Repeats are possible after a crash and carry the same id and version.
+    AtLeastOnce,
+}
+
+/// A row as of its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowState {
+    /// The watermark has not passed its end.
+    Open,
+    /// The watermark has passed its end; corrections may follow.
+    Complete,
+    /// The row no longer exists: a merged session. Written, never deleted.
+    Gone,
+}
+
+impl RowState {
+    /// The name in stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            RowState::Open => "open",
+            RowState::Complete => "complete",
+            RowState::Gone => "gone",
+        }
+    }
+}
+
+/// One row of a view, to be written. Its identity in a store is (view, group, start).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Position of the view in the plan.
+    pub view: usize,
+    /// The group's values, in the plan's order.
+    pub group: Vec<Value>,
+    /// First microsecond of the window; `EventTime::MIN` when unwindowed.
+    pub start: EventTime,
+    /// First microsecond after the window; `EventTime::MAX` when unwindowed.
+    pub end: EventTime,
+    /// One cell for each column of the view; nulls when gone.
+    pub cells: Vec<Cell>,
+    /// As of `version`.
+    pub state: RowState,
+    /// The version of this value.
+    pub version: Version,
+    /// When the store may forget it, microseconds since 1970; `None` for never.
+    pub expires_us: Option<i64>,
+}
+
+/// The newest row of one group, for boards: the largest window end that is not gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latest {
+    /// Position of the view in the plan.
+    pub view: usize,
+    /// The group's values.
+    pub group: Vec<Value>,
+    /// Its newest row; `None` when every row of the group is gone or expired.
+    pub row: Option<Row>,
+}
+
+/// A view's frontiers, read off the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewProgress {
+    /// Windows that end here or earlier are complete.
+    pub complete_until: EventTime,
+    /// Windows that end here or earlier are final.
+    pub final_until: EventTime,
+}
+
+/// A refused record with its version, as sinks keep it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetterRow {
+    /// The version of the epoch that refused it.
+    pub version: Version,
+    /// The record and why.
+    pub dead_letter: DeadLetter,
+}
+
+/// What a sink writes in one go: everything due after `from` up to and including `to`. Reading all of it, a reader
+/// sees the job exactly as of `to`.
+#[derive(Clone, Debug, Default)]
+pub struct Cut {
+    /// The sink's cursor before this cut.
+    pub from: Epoch,
+    /// The sink's cursor after it.
+    pub to: Epoch,
+    /// `to`'s opening time.
+    pub version: Version,
+    /// The version of `from`, which the board in the store must hold.
+    pub previous_version: Version,
+    /// Rows due, each with its newest value, ordered by (view, end, group, start).
+    pub rows: Vec<Row>,
+    /// The newest row of every group that `rows` touched, where a board is kept.
+    pub latest: Vec<Latest>,
+    /// For each view of the plan.
+    pub progress: Vec<ViewProgress>,
+    /// Dead letters of these epochs, in the order of (epoch, stream, partition, offset, element).
+    pub dead_letters: Vec<DeadLetterRow>,
+}
+
+impl Default for ViewProgress {
+    fn default() -> Self {
+        ViewProgress { complete_until: EventTime::MIN, final_until: EventTime::MIN }
+    }
+}
+
+/// A row that the store will never take, set aside and listed; the sink goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetAside {
+    /// Which row, in words: view, group, window.
+    pub row: String,
+    /// What the store said.
+    pub cause: String,
+}
+
+/// Why a cut was not written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The store is away or busy: back off and try the same cut again, for ever.
+    #[error("{0}")]
+    Retry(String),
+    /// The store refuses the table or the login: stop this sink, keep its rows in the ledger, say why.
+    #[error("{0}")]
+    Stop(String),
+}
+
+/// One outside store.
+pub trait Sink: Send {
+    /// What a reader of the store may rely on.
+    fn guarantee(&self) -> Guarantee;
+    /// Connects and makes or checks tables and functions. Called before the first cut and again after an error.
+    fn prepare(&mut self) -> Result<(), SinkError>;
+    /// Writes the whole cut, or fails having perhaps written a part, which is then repeated.
+    fn write(&mut self, cut: &Cut) -> Result<Vec<SetAside>, SinkError>;
+}
