@@ -29,7 +29,7 @@ pub enum Acc {
     /// `arg_min`, `arg_max`, `first` and `last`.
     Winner(Option<Box<Winner>>),
     /// `distinct`.
-    Distinct(Distinct),
+    Distinct(Box<Distinct>),
     /// `approx_distinct`.
     Sketch(Sketch),
     /// `approx_quantile`.

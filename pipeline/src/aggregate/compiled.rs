@@ -120,7 +120,7 @@ impl Aggregate {
             Kind::Variance(_) | Kind::Stddev(_) => Acc::Spread(Box::default()),
             Kind::Extreme(..) => Acc::Extreme(Value::Null),
             Kind::Winner(..) => Acc::Winner(None),
-            Kind::Distinct(..) => Acc::Distinct(Distinct::default()),
+            Kind::Distinct(..) => Acc::Distinct(Box::default()),
             Kind::ApproxDistinct(_) => Acc::Sketch(Sketch::default()),
             Kind::ApproxQuantile(..) => Acc::Buckets(Buckets::default()),
             Kind::TopK(..) => Acc::TopK(TopK::default()),

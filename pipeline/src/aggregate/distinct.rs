@@ -12,51 +12,56 @@ use std::collections::BTreeSet;
 /// What one value takes in a set, besides the text it may hold: nodes may be half empty.
 const ENTRY_BYTES_MAX: usize = 64;
 
-/// The different values seen; `None` once there were too many.
+/// The different values seen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Distinct(Option<Box<BTreeSet<Value>>>);
+pub enum Distinct {
+    /// All of them.
+    Values(BTreeSet<Value>),
+    /// More than could be kept.
+    TooMany,
+}
 
 impl Default for Distinct {
     fn default() -> Self {
-        Distinct(Some(Box::default()))
+        Distinct::Values(BTreeSet::new())
     }
 }
 
 impl Distinct {
     /// Takes a value, unless it is null.
     pub fn insert(&mut self, value: &Value, max: usize) {
-        let Some(values) = &mut self.0 else { return };
+        let Distinct::Values(values) = self else { return };
         if *value != Value::Null && !values.contains(value) {
             values.insert(value.clone());
-            self.check(max);
+            self.forget_above(max);
         }
     }
 
     /// Takes the values of another one.
     pub fn merge(&mut self, other: &Distinct, max: usize) {
-        match (&mut self.0, &other.0) {
-            (Some(values), Some(others)) => values.extend(others.iter().cloned()),
-            _ => self.0 = None,
+        match (&mut *self, other) {
+            (Distinct::Values(values), Distinct::Values(others)) => values.extend(others.iter().cloned()),
+            _ => *self = Distinct::TooMany,
         }
-        self.check(max);
+        self.forget_above(max);
     }
 
     /// How many, or null; and whether there were too many.
     pub fn cells(&self) -> [Cell; 2] {
-        match &self.0 {
-            Some(values) => [count_cell(values.len() as u64), Cell::Bool(false)],
-            None => [Cell::Null, Cell::Bool(true)],
+        match self {
+            Distinct::Values(values) => [count_cell(values.len() as u64), Cell::Bool(false)],
+            Distinct::TooMany => [Cell::Null, Cell::Bool(true)],
+        }
+    }
+
+    fn forget_above(&mut self, max: usize) {
+        if matches!(self, Distinct::Values(values) if values.len() > max) {
+            *self = Distinct::TooMany;
         }
     }
 
     /// Memory outside of the accumulator.
-    pub fn heap_bytes_max(x: &Input, max: usize) -> usize {
-        size_of::<BTreeSet<Value>>() + (max + 1) * (ENTRY_BYTES_MAX + x.heap_bytes_max())
-    }
-
-    fn check(&mut self, max: usize) {
-        if self.0.as_ref().is_some_and(|values| values.len() > max) {
-            self.0 = None;
-        }
+    pub(super) fn heap_bytes_max(x: &Input, max: usize) -> usize {
+        size_of::<Distinct>() + (max + 1) * (ENTRY_BYTES_MAX + x.heap_bytes_max())
     }
 }

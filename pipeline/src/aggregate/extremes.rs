@@ -106,7 +106,7 @@ impl Contest {
     }
 
     /// Memory outside of the accumulator, when `shown` is the field that is shown.
-    pub fn heap_bytes_max(&self, shown: &Input) -> usize {
+    pub(super) fn heap_bytes_max(&self, shown: &Input) -> usize {
         let key = match self {
             Contest::ArgMin(x) | Contest::ArgMax(x) => x.heap_bytes_max(),
             Contest::First | Contest::Last => 0,

@@ -36,7 +36,7 @@ impl Ids {
     }
 
     /// Memory outside of the accumulator.
-    pub fn heap_bytes_max(n: usize) -> usize {
+    pub(super) fn heap_bytes_max(n: usize) -> usize {
         size_of::<Ids>() + list_bytes_max::<(EventTime, Id)>(n) + n * TEXT_BYTES_MAX
     }
 }

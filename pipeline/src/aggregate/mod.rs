@@ -67,6 +67,7 @@
 
 mod acc;
 mod approx_distinct;
+mod call;
 mod compiled;
 mod distinct;
 mod extremes;

@@ -28,7 +28,7 @@ pub fn variance_scale(scale: u8) -> u8 {
 /// How many values, and their sum. Packed to the alignment of a word: with that of `i128` it would take 32 bytes, and
 /// every accumulator 48.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[repr(packed(8))]
+#[repr(Rust, packed(8))]
 pub struct Sum {
     count: u64,
     sum: i128,

@@ -220,7 +220,8 @@ fn naive_moment(name: &str, values: &[&Value], scale: u32) -> Cell {
         }
         _ => {
             let square = deviations * ten(2 * (mean_scale - scale));
-            let root = BigInt::from(&square / &divisor).sqrt();
+            let whole: BigInt = &square / &divisor;
+            let root = whole.sqrt();
             // The next number is nearer iff (root + ½)² is less than the square; of equally near ones, the even.
             let twice: BigInt = &root * 2 + 1;
             let middle = twice.pow(2) * &divisor;

@@ -4,6 +4,7 @@
 //! each piece is held against the aggregate's [`Signature`], so that one look shows all mistakes of a text. A number
 //! may be named (`max: 1000`) or stand in its place.
 
+use super::call::{Call, Piece};
 use super::compiled::{Input, Kind};
 use super::signatures::{Accepts, SIGNATURES, Signature};
 use crate::value::{Field, FieldType};
@@ -29,61 +30,6 @@ pub(super) fn parse(text: &str, fields: &[Field]) -> Result<Kind, Vec<AggregateE
     }
 }
 
-/// A part of the text and where it is.
-#[derive(Clone, Copy)]
-struct Piece<'t> {
-    text: &'t str,
-    start: usize,
-}
-
-impl<'t> Piece<'t> {
-    /// This part without the blanks around it.
-    fn trim(self) -> Piece<'t> {
-        let left = self.text.trim_start();
-        Piece { text: left.trim_end(), start: self.start + (self.text.len() - left.len()) }
-    }
-
-    /// The bytes from `from` to `to` of this part.
-    fn part(self, from: usize, to: usize) -> Piece<'t> {
-        Piece { text: &self.text[from..to], start: self.start + from }
-    }
-
-    fn span(self) -> Range<usize> {
-        self.start..self.start + self.text.len()
-    }
-
-    /// The parts between the commas that are not inside brackets.
-    fn split(self) -> Vec<Piece<'t>> {
-        let (mut parts, mut from, mut depth) = (Vec::new(), 0, 0);
-        for (at, c) in self.text.char_indices() {
-            match c {
-                '(' => depth += 1,
-                ')' => depth -= 1,
-                ',' if depth == 0 => {
-                    parts.push(self.part(from, at).trim());
-                    from = at + 1;
-                }
-                _ => {}
-            }
-        }
-        parts.push(self.part(from, self.text.len()).trim());
-        parts
-    }
-
-    /// `name: value`, cut at the colon.
-    fn named(self) -> Option<(Piece<'t>, Piece<'t>)> {
-        let colon = self.text.find(':')?;
-        Some((self.part(0, colon).trim(), self.part(colon + 1, self.text.len()).trim()))
-    }
-}
-
-/// A text cut at its brackets.
-struct Call<'t> {
-    name: Piece<'t>,
-    arguments: Vec<Piece<'t>>,
-    whole: Piece<'t>,
-}
-
 /// Mistakes so far, and what they are mistakes against.
 struct Check<'f> {
     fields: &'f [Field],
@@ -96,8 +42,8 @@ impl Check<'_> {
     }
 
     fn call(&mut self, text: &str) -> Option<Kind> {
-        let whole = Piece { text, start: 0 }.trim();
-        let name = whole.part(0, whole.text.find('(').unwrap_or(whole.text.len())).trim();
+        let whole = Piece::whole(text);
+        let name = whole.before('(');
         let Some(signature) = SIGNATURES.iter().find(|signature| signature.name == name.text) else {
             self.unknown_aggregate(name);
             self.brackets(whole, None)
@@ -107,7 +53,7 @@ impl Check<'_> {
             return None;
         };
         let call = self.brackets(whole, Some(signature))?;
-        let arguments = self.arguments(signature, call)?;
+        let arguments = self.arguments(signature, whole, call.arguments)?;
         Some((signature.build)(&arguments.fields, arguments.number))
     }
 
@@ -124,37 +70,30 @@ impl Check<'_> {
         self.mistake(name.span(), message);
     }
 
-    /// Cuts the text at its brackets; their lack is a mistake where the aggregate is known, `None` if there are none.
+    /// The call's arguments. The lack of brackets is a mistake only where the aggregate is known.
     fn brackets<'t>(&mut self, whole: Piece<'t>, known: Option<&Signature>) -> Option<Call<'t>> {
-        let Some(open) = whole.text.find('(') else {
+        let Some(call) = Call::cut(whole) else {
             if let Some(signature) = known {
                 self.mistake(whole.span(), format!("`{}` needs brackets: write `{}`", signature.name, signature.usage));
             }
             return None;
         };
-        let close = closing(whole.text, open);
-        let inner = whole.part(open + 1, close.unwrap_or(whole.text.len()));
-        match close {
+        match call.rest {
             None => self.mistake(whole.span(), "the closing bracket is missing"),
-            Some(close) => {
-                let rest = whole.part(close + 1, whole.text.len()).trim();
-                if !rest.text.is_empty() {
-                    let message = format!(
-                        "`{}` follows the aggregate: one column is one aggregate, compute with fields instead",
-                        rest.text
-                    );
-                    self.mistake(rest.span(), message);
-                }
+            Some(Piece { text: "", .. }) => {}
+            Some(rest) => {
+                let message =
+                    format!("`{}` follows the aggregate: one column is one aggregate, compute with fields instead", rest.text);
+                self.mistake(rest.span(), message);
             }
         }
-        let arguments = if inner.trim().text.is_empty() { Vec::new() } else { inner.split() };
-        Some(Call { name: whole.part(0, open).trim(), arguments, whole })
+        Some(call)
     }
 
     /// Holds the arguments against the signature. What comes back is complete, unless there are mistakes.
-    fn arguments(&mut self, signature: &Signature, call: Call<'_>) -> Option<Arguments> {
+    fn arguments(&mut self, signature: &Signature, whole: Piece<'_>, arguments: Vec<Piece<'_>>) -> Option<Arguments> {
         let (mut inputs, mut number, mut places) = (Vec::new(), None, 0);
-        for argument in call.arguments {
+        for argument in arguments {
             if let Some((name, value)) = argument.named() {
                 if self.is_number(signature, name) {
                     self.number_once(signature, argument, value, &mut number);
@@ -170,12 +109,12 @@ impl Check<'_> {
         }
         if places < signature.required {
             let lacks = if places == 0 { "a field" } else { "a second field" };
-            self.mistake(call.name.span(), format!("`{}` lacks {lacks}: write `{}`", signature.name, signature.usage));
+            self.mistake(whole.before('(').span(), format!("`{}` lacks {lacks}: write `{}`", signature.name, signature.usage));
         }
         if let (Some(expected), None) = (&signature.number, number) {
             let message =
                 format!("`{}` lacks `{}`, {}: write `{}`", signature.name, expected.name, expected.range(), signature.usage);
-            self.mistake(call.whole.span(), message);
+            self.mistake(whole.span(), message);
         }
         let complete = inputs.len() >= signature.required && number.is_some() == signature.number.is_some();
         complete.then(|| Arguments { fields: inputs, number: number.unwrap_or_default() })
@@ -259,15 +198,6 @@ struct Arguments {
     number: u64,
 }
 
-/// Where the bracket that opens at `open` closes.
-fn closing(text: &str, open: usize) -> Option<usize> {
-    let mut depth = 0;
-    text.char_indices().skip_while(|(at, _)| *at < open).find_map(|(at, c)| {
-        depth += i32::from(c == '(') - i32::from(c == ')');
-        (depth == 0).then_some(at)
-    })
-}
-
 fn is_number(text: &str) -> bool {
     text.trim_start_matches(['-', '+', '.']).starts_with(|c: char| c.is_ascii_digit())
 }
@@ -287,7 +217,9 @@ fn type_words(field_type: FieldType) -> &'static str {
 
 /// The candidate nearest to a name, if it is near enough to be meant.
 fn suggest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let near = |candidate: &&str| distance(name, candidate) <= (name.chars().count() / 3).max(2);
+    let near = |candidate: &&str| {
+        distance(name, candidate) < candidate.chars().count() && distance(name, candidate) <= (name.chars().count() / 3).max(2)
+    };
     candidates.into_iter().filter(near).min_by_key(|candidate| distance(name, candidate))
 }
 

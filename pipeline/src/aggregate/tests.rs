@@ -71,6 +71,12 @@ fn an_accumulator_is_small() {
 }
 
 #[test]
+fn an_accumulator_travels_as_differential_data() {
+    fn travels<T: differential_dataflow::ExchangeData + std::hash::Hash + Send>() {}
+    travels::<Acc>();
+}
+
+#[test]
 fn names_are_as_written() {
     for text in ALL {
         assert!(text.starts_with(aggregate(text).name()), "{text}");
@@ -134,6 +140,11 @@ fn one_mistake_is_named_with_its_remedy() {
             "`n` is a whole number from 1 to 10000, `99999999999999999999999` is not",
         ),
         ("approx_quantile(power_kw, 95)", "95", "`q` is a number from 0 to 1 with at most 9 digits after the point, `95` is not"),
+        (
+            "sum(farm ? starts : power_kw)",
+            "farm ? starts : power_kw",
+            "`farm ? starts : power_kw` is not a field: give it a name under `fields` with `expr`, then use that",
+        ),
         ("mean(x: power_kw)", "x", "`mean` has no `x`: write `mean(x)`"),
     ] {
         let found = mistakes(text);
@@ -149,6 +160,28 @@ fn all_mistakes_are_named_at_once_in_the_order_of_the_text() {
     assert_eq!(places("approx_quantile(farm, 7)"), ["farm", "7"]);
     assert_eq!(places("top_k(7)"), ["top_k(7)", "7"]);
     assert_eq!(places("größe(né)"), ["größe", "né"]);
+}
+
+#[test]
+fn any_text_is_an_aggregate_or_a_list_of_mistakes_within_it() {
+    const PIECES: [&str; 16] =
+        ["mean", "top_k", "ids", "distinct", "(", ")", ",", ":", " ", "power_kw", "farm", "max", "3", "0.5", "é", "*"];
+    let (mut state, mut good) = (1u64, 0);
+    for round in 0..20_000u64 {
+        let mut text = ["", "mean(", "ids(", "distinct(farm,"][(round % 4) as usize].to_owned();
+        for _ in 0..round % 7 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(PIECES[(state >> 60) as usize]);
+        }
+        match Aggregate::parse(&text, &fields()) {
+            Ok(aggregate) => good += usize::from(!aggregate.columns("c").is_empty()),
+            Err(mistakes) => {
+                assert!(!mistakes.is_empty(), "{text}");
+                mistakes.iter().for_each(|mistake| assert!(text.get(mistake.span.clone()).is_some(), "{text}: {mistake:?}"));
+            }
+        }
+    }
+    assert!(good > 0, "some texts are aggregates");
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl TopK {
     }
 
     /// Memory outside of the accumulator.
-    pub fn heap_bytes_max(x: &Input, k: usize) -> usize {
+    pub(super) fn heap_bytes_max(x: &Input, k: usize) -> usize {
         list_bytes_max::<Value>(k) + k * x.heap_bytes_max()
     }
 }
