@@ -146,6 +146,16 @@ impl Ledger {
         inner.end = epoch;
     }
 
+    /// The newest value of every row of a view, with its version, in the order of (end, group, start).
+    pub fn rows(&self, view: u32) -> Result<Vec<(RowKey, Version, RowValue)>, RunError> {
+        let all = self.range(&Key::rows_from(view, EventTime::MIN), &Key::rows_after(view))?;
+        let row = |(key, stored): (Key, Stored)| {
+            let value = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
+            Some((key.as_row().expect("a range of rows"), stored.version, value))
+        };
+        Ok(all.into_iter().filter_map(row).collect())
+    }
+
     /// Bytes of memory held, roughly: the table, and the runs' indices.
     pub fn resident_bytes(&self) -> usize {
         let inner = self.read();
