@@ -107,6 +107,9 @@ pub enum WorkerError {
     /// The source says that a restart will not help.
     #[error("{0}")]
     Source(String),
+    /// A defect of caudal: an invariant did not hold.
+    #[error("a worker has stopped on a defect of caudal, told above; nothing wrong was written: please report it")]
+    Panicked,
     /// What is read again is not what was bound.
     #[error("{topic}/{partition} is not what was read before: {what}; the topic was rewritten or truncated, so its results cannot be repeated exactly: restore the topic, or rebuild")]
     Rewritten {
@@ -158,6 +161,7 @@ const PARK: Duration = Duration::from_millis(1);
 /// Runs a worker until it is told to stop. Called by timely on each of its threads.
 pub fn run(timely: &mut timely::worker::Worker, setup: WorkerSetup) {
     let reports = setup.reports.clone();
+    let _panics = ReportPanic(reports.clone());
     let mut worker = Worker::new(timely, setup);
     while !worker.stopping {
         let outcome = worker.turn();
@@ -170,6 +174,17 @@ pub fn run(timely: &mut timely::worker::Worker, setup: WorkerSetup) {
             }
         }
         worker.forget();
+    }
+}
+
+/// A worker that panics says so, so that the process ends instead of waiting for it for ever.
+struct ReportPanic(Sender<Report>);
+
+impl Drop for ReportPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.send(Report::Failed(WorkerError::Panicked));
+        }
     }
 }
 

@@ -58,7 +58,10 @@ impl From<LogError> for EngineError {
 
 impl From<WorkerError> for EngineError {
     fn from(error: WorkerError) -> EngineError {
-        EngineError::Refused(error.to_string())
+        match error {
+            WorkerError::Panicked => EngineError::Failed(error.to_string()),
+            WorkerError::Source(_) | WorkerError::Rewritten { .. } => EngineError::Refused(error.to_string()),
+        }
     }
 }
 

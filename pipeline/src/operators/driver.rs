@@ -61,8 +61,7 @@ pub trait EpochOperator: 'static {
     fn close(&mut self, tick: &Tick, out: &mut Vec<Self::Out>);
 }
 
-/// Runs `operator` over `stream`, closing epochs from `first` on. Data before `first` is dropped: it is what loading
-/// put into a differential region.
+/// Runs `operator` over `stream`, closing epochs from `first` on.
 pub fn epochs<'scope, O, P>(
     stream: StreamVec<'scope, u64, O::In>,
     pact: P,
@@ -82,9 +81,7 @@ where
         let mut out = Vec::new();
         move |(input, frontier), output| {
             input.for_each(|time, batch| {
-                if *time.time() >= first.0 {
-                    operator.take(Epoch(*time.time()), batch);
-                }
+                operator.take(Epoch(*time.time()), batch);
                 batch.clear();
             });
             while !frontier.less_equal(&next) {

@@ -24,6 +24,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::core::Concat;
+use timely::dataflow::operators::vec::Filter;
 
 /// An upper row's identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,7 +53,6 @@ const BUCKETS: u64 = 16;
 /// Keeps lower rows that can still change, and the base of those that cannot.
 struct Fold {
     name: String,
-    view: u32,
     lower_view: u32,
     stream: usize,
     rules: ViewRules,
@@ -90,7 +90,6 @@ impl Fold {
         let lateness = plan.streams[upper.stream].lateness;
         Fold {
             name: format!("view/{}", upper.name),
-            view: view as u32,
             lower_view: *lower as u32,
             stream: upper.stream,
             rules: ViewRules { view: view as u32, aggregates: upper.aggregates.clone(), lateness },
@@ -191,8 +190,7 @@ impl EpochOperator for Fold {
     type Out = (Part, isize);
 
     fn take(&mut self, epoch: Epoch, batch: &mut Vec<RowChange>) {
-        let lower_view = self.lower_view;
-        self.pending.entry(epoch).or_default().extend(batch.drain(..).filter(|change| change.view == lower_view));
+        self.pending.entry(epoch).or_default().append(batch);
     }
 
     fn close(&mut self, tick: &Tick, out: &mut Vec<(Part, isize)>) {
@@ -204,7 +202,6 @@ impl EpochOperator for Fold {
         if tick.save {
             self.save.put(&self.name, self.saved());
         }
-        debug_assert_eq!(self.view, self.rules.view);
     }
 }
 
@@ -212,6 +209,7 @@ impl EpochOperator for Fold {
 struct Rows {
     rules: ViewRules,
     stream: usize,
+    first: Epoch,
     pending: BTreeMap<Epoch, Vec<Update<(Upper, Accs)>>>,
 }
 
@@ -219,8 +217,12 @@ impl EpochOperator for Rows {
     type In = Update<(Upper, Accs)>;
     type Out = RowChange;
 
-    fn take(&mut self, epoch: Epoch, batch: &mut Vec<Self::In>) {
-        self.pending.entry(epoch).or_default().append(batch);
+    /// A differential batch may span epochs: each update counts at its own time, not at the batch's. What loading
+    /// derived lies before the first epoch and is dropped.
+    fn take(&mut self, _epoch: Epoch, batch: &mut Vec<Self::In>) {
+        for update in batch.drain(..).filter(|(_, epoch, _)| *epoch >= self.first.0) {
+            self.pending.entry(Epoch(update.1)).or_default().push(update);
+        }
     }
 
     fn close(&mut self, tick: &Tick, out: &mut Vec<RowChange>) {
@@ -258,6 +260,9 @@ pub fn rollup<'scope>(
     let start = fold.load(loaded);
     let (rules, stream, group_by) = (fold.rules.clone(), fold.stream, fold.group_by.clone());
     let scope = lower.scope();
+    // The stream's root views come in one stream of changes; only one of them is rolled up here.
+    let lower_view = fold.lower_view;
+    let lower = lower.filter(move |change: &RowChange| change.view == lower_view);
     let exchange = Exchange::new(move |change: &RowChange| upper_group(&change.group, &group_by).route());
     let first = loaded_at.next();
     let changes = epochs(lower, exchange, "fold", first, ticks.clone(), fold);
@@ -269,7 +274,7 @@ pub fn rollup<'scope>(
         .reduce_named("merge buckets", move |_, buckets, out| {
             out.push((merged(&by_row, buckets.iter().map(|((_, accs), _)| accs)), 1));
         });
-    epochs(rows.inner, Pipeline, "rows", first, ticks.clone(), Rows { rules, stream, pending: BTreeMap::new() })
+    epochs(rows.inner, Pipeline, "rows", first, ticks.clone(), Rows { rules, stream, first, pending: BTreeMap::new() })
 }
 
 fn merged<'a>(rules: &ViewRules, mut accs: impl Iterator<Item = &'a Accs>) -> Accs {
