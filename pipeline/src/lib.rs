@@ -27,6 +27,7 @@ pub mod record;
 pub mod retained;
 pub mod run;
 pub mod state;
+pub mod suggest;
 pub mod time;
 pub mod value;
 pub mod watermark;

@@ -106,7 +106,7 @@ pub fn decoder() -> Decoder {
         tables: vec![],
         lookups: vec![],
         fields: Some(vec![field("g", FieldType::Text), field("h", FieldType::Decimal(0)), field("x", FieldType::Decimal(2))]),
-        filter: None,
+        filter: Some("x > -9.0".into()),
     };
     Decoder::new(&spec).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
 }
