@@ -3,9 +3,10 @@
 //! A part that could not be typed is `None` and silences what contains it, so that one mistake is one message.
 
 use super::ast::{Binary, Kind, Logic, Node};
-use super::code::{Code, TextCode, Typed};
+use super::code::{Code, TextCode};
 use super::comparison;
 use super::fault::{Fault, Place};
+use super::typed::Typed;
 use super::{ExprError, Scope, functions, operators};
 use crate::suggest::suggest;
 use crate::value::FieldType;

@@ -6,7 +6,7 @@
 //! the expression and not of a record.
 
 use super::fault::{Fault, Place, Reason};
-use crate::value::{FieldType, Value};
+use crate::value::Value;
 use compact_str::CompactString;
 use std::ops::Deref;
 
@@ -47,9 +47,10 @@ impl Scalar for i64 {
     }
 }
 
+/// A leaf knows its slot and not its place: the fault is that of the whole expression.
 #[cold]
 fn foreign(slot: usize) -> Fault {
-    Place::from(&(0..usize::MAX)).fault(Reason::ForeignSlot(slot))
+    Place::EVERYWHERE.fault(Reason::ForeignSlot(slot))
 }
 
 impl<T: Scalar> Code<T> {
@@ -113,7 +114,7 @@ impl<T: Scalar> Code<T> {
     }
 
     /// Whether the value is null.
-    pub fn is_null(self) -> Code<bool> {
+    pub fn null_test(self) -> Code<bool> {
         match self {
             Code::Slot(slot) => slot_is_null(slot),
             Code::Constant(value) => Code::Constant(Some(value.is_none())),
@@ -225,72 +226,11 @@ impl TextCode {
     }
 
     /// Whether the text is null.
-    pub fn is_null(self) -> Code<bool> {
+    pub fn null_test(self) -> Code<bool> {
         match self {
             TextCode::Slot(slot) => slot_is_null(slot),
             TextCode::Constant(text) => Code::Constant(Some(text.is_none())),
             code => Code::Call(Box::new(move |slots| code.get(slots).map(|text| Some(text.is_none())))),
-        }
-    }
-}
-
-/// Code of a known type. A duration is known inside expressions only.
-pub(super) enum Typed {
-    /// The literal `null`.
-    Null,
-    Bool(Code<bool>),
-    /// Scaled by the second.
-    Decimal(Code<i64>, u8),
-    Text(TextCode),
-    /// Microseconds since 1970.
-    Time(Code<i64>),
-    /// Microseconds.
-    Duration(Code<i64>),
-}
-
-impl Typed {
-    /// The type of the field that could hold it; `None` for null. Durations are refused before anyone asks.
-    pub fn field_type(&self) -> Option<FieldType> {
-        match self {
-            Typed::Null | Typed::Duration(_) => None,
-            Typed::Bool(_) => Some(FieldType::Bool),
-            Typed::Decimal(_, scale) => Some(FieldType::Decimal(*scale)),
-            Typed::Text(_) => Some(FieldType::Text),
-            Typed::Time(_) => Some(FieldType::Time),
-        }
-    }
-
-    /// The type in words, for messages.
-    pub fn words(&self) -> &'static str {
-        match self {
-            Typed::Null => "null",
-            Typed::Bool(_) => "a bool",
-            Typed::Decimal(..) => "a number",
-            Typed::Text(_) => "a text",
-            Typed::Time(_) => "a time",
-            Typed::Duration(_) => "a duration",
-        }
-    }
-
-    /// The value for these slots.
-    pub fn value(&self, slots: &[Value]) -> Result<Value, Fault> {
-        let value = match self {
-            Typed::Null => None,
-            Typed::Bool(code) => code.get(slots)?.map(Value::Bool),
-            Typed::Decimal(code, _) | Typed::Duration(code) => code.get(slots)?.map(Value::Decimal),
-            Typed::Time(code) => code.get(slots)?.map(Value::Time),
-            Typed::Text(code) => code.get(slots)?.map(|text| Value::Text(text.into())),
-        };
-        Ok(value.unwrap_or(Value::Null))
-    }
-
-    /// Whether the value is null.
-    pub fn is_null(self) -> Code<bool> {
-        match self {
-            Typed::Null => Code::Constant(Some(true)),
-            Typed::Bool(code) => code.is_null(),
-            Typed::Decimal(code, _) | Typed::Time(code) | Typed::Duration(code) => code.is_null(),
-            Typed::Text(code) => code.is_null(),
         }
     }
 }

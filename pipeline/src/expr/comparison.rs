@@ -2,10 +2,11 @@
 //! compare by their bytes, which for UTF-8 is by code points.
 
 use super::ast::Binary;
-use super::code::{Code, Scalar, TextCode, Typed};
+use super::code::{Code, Scalar, TextCode};
 use super::decimal::power_of_ten;
 use super::fault::Fault;
 use super::operators::connected;
+use super::typed::Typed;
 use crate::value::SCALE_MAX;
 use compact_str::CompactString;
 use std::cmp::Ordering;
@@ -14,8 +15,8 @@ use std::cmp::Ordering;
 pub(super) fn relation(operator: Binary, left: Typed, right: Typed) -> Result<Option<Code<bool>>, Fault> {
     use Typed::{Bool, Decimal, Duration, Null, Text, Time};
     match (operator, left, right) {
-        (Binary::Equal, Null, value) | (Binary::Equal, value, Null) => Ok(Some(value.is_null())),
-        (Binary::NotEqual, Null, value) | (Binary::NotEqual, value, Null) => value.is_null().map(|null| Ok(!null)).map(Some),
+        (Binary::Equal, Null, value) | (Binary::Equal, value, Null) => Ok(Some(value.null_test())),
+        (Binary::NotEqual, Null, value) | (Binary::NotEqual, value, Null) => value.null_test().map(|null| Ok(!null)).map(Some),
         (_, Bool(a), Bool(b)) => scalars(operator, a, b).map(Some),
         (_, Time(a), Time(b)) | (_, Duration(a), Duration(b)) => scalars(operator, a, b).map(Some),
         (_, Decimal(a, a_scale), Decimal(b, b_scale)) => numbers(operator, (a, a_scale), (b, b_scale)).map(Some),

@@ -1,9 +1,9 @@
 //! The outside of an expression: compiled once against a [`Scope`], evaluated for each record.
 
 use super::check;
-use super::code::Typed;
 use super::fault::Fault;
 use super::parser;
+use super::typed::Typed;
 use crate::value::{FieldType, Value};
 use std::fmt;
 use std::ops::Range;

@@ -16,6 +16,9 @@ impl From<&Range<usize>> for Place {
 }
 
 impl Place {
+    /// The whole expression.
+    pub const EVERYWHERE: Place = Place { start: 0, end: u32::MAX };
+
     /// The same as a span of bytes.
     pub fn span(self) -> Range<usize> {
         self.start as usize..self.end as usize

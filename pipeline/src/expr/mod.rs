@@ -11,8 +11,9 @@
 //!
 //! Where caudal departs from CEL, on purpose:
 //!
-//! * **Numbers are decimals**, exact, of a known scale ([`decimal`] has the table). `7 / 2` is `3.500000`, `%` works on all
-//!   numbers, there are no doubles and no unsigned numbers. A result of 2^62 or more (unscaled) is an [`EvalError`].
+//! * **Numbers are decimals**, exact, of a known scale: sums keep the larger one, products add them up to 18, quotients
+//!   have six digits more. `7 / 2` is `3.500000`, `%` works on all numbers, there are no doubles and no unsigned numbers.
+//!   Rounding is half to even; a result of 2^62 or more without its point is an [`EvalError`].
 //! * **Fields may be null**, and null is contagious: arithmetic, comparison, functions and a choice on it give null. `==
 //!   null`, `!= null` and `has(x)` ask. `&&` and `||` are three-valued: `false && null` is false, `true && null` is null.
 //! * **Errors are absorbed** by `&&` and `||` as in CEL: `x != 0 && 1 / x > 2` and its mirror image both hold. Where
@@ -21,7 +22,8 @@
 //! * Times and durations are microseconds; a duration may be computed and compared, and leaves an expression only as a
 //!   number (`decimal(d)`, `d.getSeconds()`).
 //!
-//! An expression is at most 64 KiB long, its brackets nest at most 100 deep, its chains of `+` and the like reach at most 200, and nothing in it takes more than linear time in its input.
+//! An expression is at most 64 KiB long, its brackets nest at most 100 deep, a chain of `+` and the like reaches 200
+//! (chains of `&&` and `||` any length). Texts are searched in linear time, and none is made longer than 1 MiB.
 //!
 //! ```
 //! use caudal_pipeline::expr::{Expr, Scope};
@@ -52,5 +54,6 @@ mod operators;
 mod parser;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 pub use expression::{EvalError, Expr, ExprError, Scope};

@@ -3,9 +3,10 @@
 //! `Ok(None)` says that the operator does not take these types; words for that are the checker's business.
 
 use super::ast::{Binary, Logic};
-use super::code::{Code, Outcome, TextCode, Typed};
+use super::code::{Code, Outcome, TextCode};
 use super::decimal::{self, fit, power_of_ten};
 use super::fault::{Fault, Place, Reason};
+use super::typed::Typed;
 use crate::value::SCALE_MAX;
 use compact_str::CompactString;
 

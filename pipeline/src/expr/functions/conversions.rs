@@ -1,10 +1,11 @@
 //! Conversions between types. What is lost is said by the name: `int` drops what follows the point, `decimal` rounds half
 //! to even at the digits asked for. A text that does not convert is an error of its record, not null.
 
-use super::super::code::{Code, TextCode, Typed};
+use super::super::code::{Code, TextCode};
 use super::super::decimal;
 use super::super::fault::{Place, Reason};
 use super::super::operators::{duration_in_range, rescaled, time_in_range};
+use super::super::typed::Typed;
 use super::table::{Built, Function, Refusal, Style};
 use super::texts::three;
 use super::times;

@@ -1,8 +1,9 @@
 //! Functions of numbers: exact, like the operators.
 
-use super::super::code::{Code, Typed};
+use super::super::code::Code;
 use super::super::decimal::{fit, power_of_ten};
 use super::super::fault::{Place, Reason};
+use super::super::typed::Typed;
 use super::table::{Built, Function, Refusal, Style};
 use crate::value::Value;
 

@@ -2,9 +2,9 @@
 
 use super::super::ast::{Binary, Call, Kind, Node};
 use super::super::check::Checker;
-use super::super::code::Typed;
 use super::super::comparison;
 use super::super::fault::{Fault, Place};
+use super::super::typed::Typed;
 use super::{conversions, numbers, texts, times};
 use crate::suggest::suggest;
 use std::ops::RangeInclusive;

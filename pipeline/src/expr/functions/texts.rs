@@ -1,9 +1,10 @@
 //! Functions of text. Positions and sizes count characters (code points), as in CEL; comparisons are exact, nothing is
 //! normalised, and only the letters of ASCII change case.
 
-use super::super::code::{Code, Outcome, TextCode, Typed};
+use super::super::code::{Code, Outcome, TextCode};
 use super::super::fault::{Place, Reason};
 use super::super::operators::text_in_bounds;
+use super::super::typed::Typed;
 use super::table::{Built, Function, Refusal, Style};
 use crate::value::Value;
 use compact_str::CompactString;

@@ -4,9 +4,10 @@
 //! first day, and a part is taken in UTC unless a zone is named. Zones come from the bundled database, so that an
 //! expression means the same on every machine; an offset such as `+02:00` is a zone, too.
 
-use super::super::code::{Code, TextCode, Typed};
+use super::super::code::{Code, TextCode};
 use super::super::fault::{Fault, Place, Reason};
 use super::super::operators::time_in_range;
+use super::super::typed::Typed;
 use super::table::{Built, Function, Refusal, Style};
 use super::texts::three;
 use crate::suggest::suggest;

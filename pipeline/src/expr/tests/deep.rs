@@ -114,7 +114,9 @@ fn random_texts_never_break_the_compiler() {
         "$",
         "// ",
     ];
-    let mut random = super::oracle::Random::new(0x00C0_FFEE);
+    const SEED: u64 = 0x00C0_FFEE;
+    println!("seed {SEED:#x}");
+    let mut random = super::oracle::Random::new(SEED);
     for _ in 0..20_000 {
         let text: String = (0..random.below(12)).map(|_| PARTS[random.below(PARTS.len() as u64) as usize]).collect();
         match Expr::compile(&text, &scope()) {
