@@ -193,10 +193,10 @@ fn read_slots(steps: &[Step], filter: Option<&Formula>) -> BTreeSet<usize> {
 /// Checks the declared scale and reads the default, which also must not be null.
 pub(crate) fn default(spec: &FieldSpec, field_type: FieldType) -> Result<Value, SpecError> {
     let mistake = |below: &str, message| SpecError { path: format!("fields.{}.{below}", spec.name), span: None, message };
-    if let FieldType::Decimal(scale) = field_type {
-        if scale > SCALE_MAX {
-            return Err(mistake("type", format!("a decimal has at most {SCALE_MAX} digits after the point, not {scale}")));
-        }
+    if let FieldType::Decimal(scale) = field_type
+        && scale > SCALE_MAX
+    {
+        return Err(mistake("type", format!("a decimal has at most {SCALE_MAX} digits after the point, not {scale}")));
     }
     let Some(text) = &spec.default else { return Ok(Value::Null) };
     Conversion::plain(field_type).value(Found::Text(text)).map_err(|message| mistake("default", format!("the default {message}")))

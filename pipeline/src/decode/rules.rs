@@ -36,6 +36,7 @@ impl Rules {
     pub fn new(spec: &DecoderSpec, errors: &mut Vec<SpecError>) -> Option<Rules> {
         let mut compile = |path: String, schema: &Json| {
             let compiled = Schema::new(schema, &spec.schema_resources);
+            let compiled = if spec.explode.is_some() { compiled.map(Schema::listing_all) } else { compiled };
             compiled.map_err(|message| errors.push(SpecError { path, span: None, message })).ok()
         };
         match &spec.schema {
@@ -72,18 +73,16 @@ impl Rules {
         }
     }
 
-    /// Violations of the message's own schema.
-    pub fn message(&self, root: &Json) -> Violations {
-        let mut violations = Violations::default();
+    /// Adds violations of the message's own schema.
+    pub fn message(&self, root: &Json, violations: &mut Violations) {
         let schema = match self {
-            Rules::Anything | Rules::Element(_) => return violations,
+            Rules::Anything | Rules::Element(_) => return,
             Rules::Message(schema) => schema,
             Rules::Envelope(envelope) => &envelope.schema,
         };
         if !schema.is_valid(root) {
-            schema.violations(root, "", &mut violations);
+            schema.violations(root, "", violations);
         }
-        violations
     }
 
     /// Adds violations of the element's schema and of the payload's.
