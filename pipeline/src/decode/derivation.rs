@@ -136,7 +136,7 @@ fn hide(name: &str, names: &mut Names) {
 fn kept(spec: &FieldSpec, name: &str, parent: &[Field]) -> Result<(Source, FieldType), SpecError> {
     let mistake = |below: &str, message| SpecError { path: format!("fields.{}.{below}", spec.name), span: None, message };
     let Some(slot) = parent.iter().position(|field| field.name == name) else {
-        let near = text::nearest(name, parent.iter().map(|field| field.name.as_str()));
+        let near = crate::suggest::suggest(name, parent.iter().map(|field| field.name.as_str()));
         let remedy = near.map_or_else(
             || format!("it has {}", text::list(&parent.iter().map(|field| &field.name).collect::<Vec<_>>())),
             |near| format!("did you mean `{near}`?"),
