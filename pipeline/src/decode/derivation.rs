@@ -102,8 +102,8 @@ impl Source {
 
 fn compile(specs: &[FieldSpec], parent: &[Field], names: &mut Names, errors: &mut Vec<SpecError>) -> (Vec<Field>, Vec<Step>) {
     let (mut list, mut steps) = (Vec::new(), Vec::new());
-    for spec in specs {
-        fields::check_name(&spec.name, false, &list, errors);
+    for (n, spec) in specs.iter().enumerate() {
+        fields::check_name(&spec.name, false, &specs[..n], errors);
         let found = match &spec.from {
             FieldFrom::Reference(reference) => kept(spec, &reference.0, parent).map_err(|error| errors.push(error)).ok(),
             FieldFrom::Expr(text) => fields::formula(spec, text, names, errors).map(|(f, t)| (Source::Formula(f), t)),
@@ -136,7 +136,7 @@ fn hide(name: &str, names: &mut Names) {
 fn kept(spec: &FieldSpec, name: &str, parent: &[Field]) -> Result<(Source, FieldType), SpecError> {
     let mistake = |below: &str, message| SpecError { path: format!("fields.{}.{below}", spec.name), span: None, message };
     let Some(slot) = parent.iter().position(|field| field.name == name) else {
-        let near = text::nearest(name, parent.iter().map(|field| field.name.as_str()));
+        let near = crate::suggest::suggest(name, parent.iter().map(|field| field.name.as_str()));
         let remedy = near.map_or_else(
             || format!("it has {}", text::list(&parent.iter().map(|field| &field.name).collect::<Vec<_>>())),
             |near| format!("did you mean `{near}`?"),

@@ -108,7 +108,9 @@ impl Metadata {
             ("offset", _) => Ok(Metadata::Offset),
             ("key", _) => Ok(Metadata::Key),
             ("received", _) => Ok(Metadata::Received),
-            _ => Err(format!("unknown `${name}`: use $topic, $partition, $offset, $key, $header.NAME or $received")),
+            _ => {
+                Err(format!("unknown `${}`: use $topic, $partition, $offset, $key, $header.NAME or $received", text::clip(name)))
+            }
         }
     }
 

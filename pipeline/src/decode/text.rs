@@ -13,6 +13,13 @@ pub(crate) fn clip(text: &str) -> String {
     }
 }
 
+/// A pointer, cut after a kilobyte: a property's name can be a megabyte long.
+pub(crate) fn clip_path(path: &str) -> String {
+    const PATH: usize = 1_024;
+    let end = path.char_indices().map(|(at, _)| at).take_while(|at| *at <= PATH).last().unwrap_or(0);
+    if path.len() <= PATH { path.to_owned() } else { format!("{}…", &path[..end]) }
+}
+
 /// The text in quotes with control characters escaped, cut.
 pub(crate) fn quote(text: &str) -> String {
     format!("{:?}", clip(text))
@@ -38,37 +45,14 @@ pub(crate) fn list<T: AsRef<str>>(names: &[T]) -> String {
     if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
-/// The name most like `name`, if one is near enough to be what was meant.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known.map(|k| (distance(name, k), k)).filter(|(d, k)| *d <= 1 + k.len() / 4).min().map(|(_, k)| k)
-}
-
-/// Edits between two names (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn long_texts_are_cut_and_near_names_found() {
+    fn long_texts_are_cut() {
         assert!(quote(&"x".repeat(1 << 20)).len() < 80);
         assert_eq!(clip("short"), "short");
         assert_eq!(list(&["a", "b"]), "`a`, `b`");
-        assert_eq!(nearest("pwoer", ["power", "farm"].into_iter()), Some("power"));
-        assert_eq!(nearest("x", ["power"].into_iter()), None);
     }
 }

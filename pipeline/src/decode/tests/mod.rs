@@ -1,6 +1,7 @@
 //! The decoder as a whole: bytes in, outcomes out. Expressions have their own file here.
 
 mod explode;
+mod expressions;
 mod inputs;
 mod mistakes;
 mod schemas;
