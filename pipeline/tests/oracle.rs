@@ -36,7 +36,6 @@ fn compare(seed: u64, workers: usize, lateness: Span) {
             oracle.epoch(bind, &source);
             bound += 1;
         }
-        println!("W {} late {:?}", binds.last().unwrap().streams[0].watermark, engine.status().counts);
         let context = format!("seed {seed}, {workers} workers, lateness {lateness}, {} messages left", rest.len());
         assert_same(&context, &visible(&engine, plan.views.len()), &oracle.rows(), &plan);
         let counts: BTreeMap<_, u64> = engine.status().counts.iter().map(|((_, verdict), (n, _))| (*verdict, *n)).collect();
