@@ -22,7 +22,7 @@ pub struct Kept {
 }
 
 /// What a sink keeps of these views by its `keep`.
-pub fn keep(sink: &At<'_>, store: &StoreSpec, views: &[BuiltView<'_>], mistakes: &mut Mistakes) -> Kept {
+pub fn keep(sink: &At<'_>, store: &StoreSpec, views: &[BuiltView], mistakes: &mut Mistakes) -> Kept {
     let can = abilities(store);
     let everything = || Kept { views: all(store, views), dead_letters: can.dead_letters, events: false };
     let Some(at) = sink.get("keep") else { return everything() };
@@ -77,13 +77,13 @@ pub fn store_name(store: &StoreSpec) -> &'static str {
     }
 }
 
-fn all(store: &StoreSpec, views: &[BuiltView<'_>]) -> Vec<KeptView> {
+fn all(store: &StoreSpec, views: &[BuiltView]) -> Vec<KeptView> {
     let each = views.iter().enumerate();
     each.map(|(i, v)| KeptView { view: i, emission: default_emission(store, v.window.as_ref()) }).collect()
 }
 
 /// A list of names, or a map of names with options.
-fn named(at: &At<'_>, store: &StoreSpec, views: &[BuiltView<'_>], mistakes: &mut Mistakes) -> Vec<KeptView> {
+fn named(at: &At<'_>, store: &StoreSpec, views: &[BuiltView], mistakes: &mut Mistakes) -> Vec<KeptView> {
     let mut kept: Vec<KeptView> = Vec::new();
     let listed = at.node.items().iter().zip(at.items()).filter_map(|(_, item)| Some((item.text()?.to_string(), item, None)));
     let mapped = at.entries().map(|(e, options)| {
@@ -102,7 +102,7 @@ fn named(at: &At<'_>, store: &StoreSpec, views: &[BuiltView<'_>], mistakes: &mut
     kept
 }
 
-fn view_named(name: &str, at: &At<'_>, views: &[BuiltView<'_>], mistakes: &mut Mistakes) -> Option<usize> {
+fn view_named(name: &str, at: &At<'_>, views: &[BuiltView], mistakes: &mut Mistakes) -> Option<usize> {
     let position = views.iter().position(|v| v.name == name);
     if position.is_none() {
         let hint = suggest(name, views.iter().map(|v| v.name.as_str())).map(|n| format!("; did you mean `{n}`?"));
@@ -136,7 +136,7 @@ fn emission(rows: Option<At<'_>>, store: &StoreSpec, window: Option<&WindowPlan>
 }
 
 /// What a Kafka sink publishes.
-pub fn publish(sink: &At<'_>, store: &StoreSpec, views: &[BuiltView<'_>], mistakes: &mut Mistakes) -> (Kept, Vec<Publication>) {
+pub fn publish(sink: &At<'_>, store: &StoreSpec, views: &[BuiltView], mistakes: &mut Mistakes) -> (Kept, Vec<Publication>) {
     let (mut kept, mut publications) = (Kept::default(), Vec::new());
     let Some(at) = sink.get("publish").filter(|p| !p.node.entries().is_empty()) else {
         if !sink.has("publish") || sink.get("publish").is_some() {
@@ -174,7 +174,7 @@ fn published_view(
     name: &str,
     at: &At<'_>,
     store: &StoreSpec,
-    views: &[BuiltView<'_>],
+    views: &[BuiltView],
     kept: &mut Kept,
     mistakes: &mut Mistakes,
 ) -> Option<Published> {

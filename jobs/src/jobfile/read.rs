@@ -103,7 +103,7 @@ fn tables(at: &At<'_>, around: &Surroundings<'_>, file: &str, mistakes: &mut Mis
 struct Parts<'n> {
     tables: Vec<BuiltTable>,
     streams: Vec<BuiltStream<'n>>,
-    views: Vec<BuiltView<'n>>,
+    views: Vec<BuiltView>,
     sinks: Vec<SinkSpec>,
     secrets: BTreeSet<String>,
 }

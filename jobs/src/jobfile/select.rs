@@ -53,7 +53,7 @@ fn aggregate(name: &str, at: &At<'_>, fields: &[Field], mistakes: &mut Mistakes)
 }
 
 /// The merged aggregates of a roll-up; `None` if those below are unknown or one is wrong.
-pub fn merged(view: &At<'_>, lower: &BuiltView<'_>, mistakes: &mut Mistakes) -> Option<Vec<Selected>> {
+pub fn merged(view: &At<'_>, lower: &BuiltView, mistakes: &mut Mistakes) -> Option<Vec<Selected>> {
     let select = view.get("select")?;
     if select.text() == Some("rollup") {
         let all = lower.selected.as_ref()?.iter().enumerate();
@@ -67,7 +67,7 @@ pub fn merged(view: &At<'_>, lower: &BuiltView<'_>, mistakes: &mut Mistakes) -> 
     all.into_iter().collect()
 }
 
-fn merge(name: &str, at: &At<'_>, lower: &BuiltView<'_>, mistakes: &mut Mistakes) -> Option<Selected> {
+fn merge(name: &str, at: &At<'_>, lower: &BuiltView, mistakes: &mut Mistakes) -> Option<Selected> {
     let text = at.text()?;
     let below = lower.selected.as_ref();
     let Some(wanted) = merge_argument(text) else {
@@ -91,7 +91,7 @@ fn merge_argument(text: &str) -> Option<&str> {
 }
 
 /// Why an aggregate over a view's column is not what anyone wants.
-fn plain_over_view(text: &str, lower: &BuiltView<'_>) -> String {
+fn plain_over_view(text: &str, lower: &BuiltView) -> String {
     let (function, rest) = text.split_once('(').unwrap_or((text, ""));
     let argument = rest.trim_end_matches(')').split(',').next().unwrap_or("").trim();
     let columns = lower.selected.as_deref().unwrap_or_default();

@@ -16,7 +16,7 @@ const TTL_MAX: Span = Span::seconds(630_720_000);
 pub fn sinks(
     all: Option<&At<'_>>,
     streams: &[BuiltStream<'_>],
-    views: &[BuiltView<'_>],
+    views: &[BuiltView],
     job_file: &str,
     mistakes: &mut Mistakes,
 ) -> Vec<SinkSpec> {
@@ -27,7 +27,7 @@ pub fn sinks(
     written.into_iter().filter_map(|(entry, at)| sink(&entry.key, &at, streams, views, job_file, mistakes)).collect()
 }
 
-fn embedded(views: &[BuiltView<'_>]) -> SinkSpec {
+fn embedded(views: &[BuiltView]) -> SinkSpec {
     let nothing = super::node::Node::empty_map(super::node::Place::outside(super::defaults::FILE));
     let kept = keep(&At::root(&nothing), &StoreSpec::Embedded, views, &mut Mistakes::default());
     SinkSpec {
@@ -44,7 +44,7 @@ fn sink(
     name: &str,
     at: &At<'_>,
     streams: &[BuiltStream<'_>],
-    views: &[BuiltView<'_>],
+    views: &[BuiltView],
     job_file: &str,
     mistakes: &mut Mistakes,
 ) -> Option<SinkSpec> {
@@ -114,7 +114,7 @@ fn foreign_keys(at: &At<'_>, store: &StoreSpec, mistakes: &mut Mistakes) {
     }
 }
 
-type Built<'a> = (&'a [BuiltStream<'a>], &'a [BuiltView<'a>]);
+type Built<'a> = (&'a [BuiltStream<'a>], &'a [BuiltView]);
 
 fn check_retain(
     at: &At<'_>,

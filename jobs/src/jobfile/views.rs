@@ -10,11 +10,9 @@ use caudal_pipeline::plan::{ViewInput, ViewPlan, WindowPlan};
 use caudal_pipeline::value::Field;
 
 /// A view as far as it could be understood.
-pub struct BuiltView<'n> {
+pub struct BuiltView {
     /// Its name.
     pub name: String,
-    /// Where it stands.
-    pub at: At<'n>,
     /// Its plan, if nothing is wrong with it.
     pub plan: Option<ViewPlan>,
     /// Its window, if it could be told.
@@ -28,9 +26,9 @@ pub struct BuiltView<'n> {
 }
 
 /// Lower views before the roll-ups made from them; in the order of the file otherwise.
-pub fn views<'n>(all: Option<&At<'n>>, streams: &[BuiltStream<'_>], mistakes: &mut Mistakes) -> Vec<BuiltView<'n>> {
-    let mut built: Vec<BuiltView<'n>> = Vec::new();
-    let mut waiting: Vec<(String, At<'n>)> = all.iter().flat_map(|a| a.entries()).map(|(e, at)| (e.key.clone(), at)).collect();
+pub fn views(all: Option<&At<'_>>, streams: &[BuiltStream<'_>], mistakes: &mut Mistakes) -> Vec<BuiltView> {
+    let mut built: Vec<BuiltView> = Vec::new();
+    let mut waiting: Vec<(String, At<'_>)> = all.iter().flat_map(|a| a.entries()).map(|(e, at)| (e.key.clone(), at)).collect();
     while !waiting.is_empty() {
         let before = waiting.len();
         waiting.retain(|(name, at)| match input(at, streams, &built) {
@@ -45,7 +43,7 @@ pub fn views<'n>(all: Option<&At<'n>>, streams: &[BuiltStream<'_>], mistakes: &m
             orphans(&waiting, streams, &built, mistakes);
             for (name, at) in waiting.drain(..) {
                 let window = window(&at, mistakes);
-                built.push(BuiltView { name, at, plan: None, window, group: None, selected: None, stream: None });
+                built.push(BuiltView { name, plan: None, window, group: None, selected: None, stream: None });
             }
         }
     }
@@ -58,14 +56,14 @@ enum Input {
     View(usize),
 }
 
-fn input(at: &At<'_>, streams: &[BuiltStream<'_>], built: &[BuiltView<'_>]) -> Option<Input> {
+fn input(at: &At<'_>, streams: &[BuiltStream<'_>], built: &[BuiltView]) -> Option<Input> {
     let from = at.text_of("from")?;
     let stream = streams.iter().position(|s| s.name == from).map(Input::Stream);
     stream.or_else(|| built.iter().position(|v| v.name == from).map(Input::View))
 }
 
 /// Views made from nothing that exists, or from themselves.
-fn orphans(waiting: &[(String, At<'_>)], streams: &[BuiltStream<'_>], built: &[BuiltView<'_>], mistakes: &mut Mistakes) {
+fn orphans(waiting: &[(String, At<'_>)], streams: &[BuiltStream<'_>], built: &[BuiltView], mistakes: &mut Mistakes) {
     for (_, at) in waiting {
         let Some(from) = at.get("from") else { continue };
         let Some(text) = from.text() else { continue };
@@ -82,14 +80,14 @@ fn orphans(waiting: &[(String, At<'_>)], streams: &[BuiltStream<'_>], built: &[B
     }
 }
 
-fn view<'n>(
+fn view(
     name: &str,
-    at: &At<'n>,
+    at: &At<'_>,
     input: Input,
     streams: &[BuiltStream<'_>],
-    built: &[BuiltView<'n>],
+    built: &[BuiltView],
     mistakes: &mut Mistakes,
-) -> BuiltView<'n> {
+) -> BuiltView {
     let before = mistakes.len();
     let window = window(at, mistakes);
     let (group, selected, stream) = match input {
@@ -109,7 +107,7 @@ fn view<'n>(
         }
     };
     check_columns(at, group.as_ref(), selected.as_deref(), mistakes);
-    let mut view = BuiltView { name: name.into(), at: at.clone(), plan: None, window, group: None, selected: None, stream };
+    let mut view = BuiltView { name: name.into(), plan: None, window, group: None, selected: None, stream };
     if mistakes.len() == before
         && let (Some((group, positions)), Some(chosen), Some(window), Some(stream)) = (&group, &selected, &view.window, stream)
     {
