@@ -175,6 +175,16 @@ mod tests {
         }
     }
 
+    /// A bias or a bad hash would show here: errors of disjoint sets spread around zero, by 1.6 % in theory.
+    #[test]
+    fn errors_are_as_large_as_promised() {
+        let (sets, size) = (40i64, 10_000i64);
+        let errors: Vec<i64> = (0..sets).map(|set| sketch(set * size..(set + 1) * size).estimate() as i64 - size).collect();
+        let (mean, square) = (errors.iter().sum::<i64>() / sets, errors.iter().map(|e| e * e).sum::<i64>() / sets);
+        assert!(mean.abs() < 80, "a bias of {mean} in {size}");
+        assert!((80 * 80..240 * 240).contains(&square), "a mean square error of {square} in {size}");
+    }
+
     /// The estimate is part of what a saved state means: a change here changes results.
     #[test]
     fn estimates_are_the_same_everywhere() {

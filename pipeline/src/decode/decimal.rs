@@ -181,7 +181,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "-", "+1", ".5", "1.", "1e", "1e+", "1e1.5", "1_000", "1,5", " 1", "1 ", "NaN", "Infinity", "0x10", "1.2.3", "١"] {
+        for text in
+            ["", "-", "+1", ".5", "1.", "1e", "1e+", "1e1.5", "1_000", "1,5", " 1", "1 ", "NaN", "Infinity", "0x10", "1.2.3", "١"]
+        {
             assert_eq!(parse(text, 2, b'.', HalfEven), Err(NotANumber), "{text}");
         }
         assert_eq!(parse("1,5", 1, b',', Reject), Ok(15));

@@ -39,6 +39,12 @@ impl Pointer {
         })
     }
 
+    /// What is left of it below `top`, if it leads there.
+    pub fn below(&self, top: &Pointer) -> Option<Pointer> {
+        let tokens = self.tokens.strip_prefix(top.tokens.as_slice())?.to_vec();
+        Some(Pointer { text: self.text[top.text.len()..].to_owned(), tokens })
+    }
+
     /// As written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -51,6 +57,11 @@ impl Pointer {
 }
 
 impl Token {
+    /// The index into an array that it may be.
+    pub fn index(&self) -> Option<usize> {
+        self.index
+    }
+
     fn parse(step: &str, whole: &str) -> Result<Token, String> {
         let mut escapes = step.split('~').skip(1);
         if !escapes.all(|after| after.starts_with(['0', '1'])) {
