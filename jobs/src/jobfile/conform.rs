@@ -20,6 +20,11 @@ pub fn conform(shape: &'static Shape, node: &Node, at: &str, mistakes: &mut Mist
         Shape::List(item) | Shape::OneOrMany(item) => list(shape, item, node, at, mistakes),
         Shape::Map(keys) => map(shape, keys, node, at, mistakes),
         Shape::Named(names, value) => named(shape, *names, value, node, at, mistakes),
+        Shape::Either { scalar: Some(Shape::Choice(words)), .. } if node.scalar().is_some_and(|s| !words.contains(&s.text.as_str())) => {
+            let text = node.scalar().map_or("", shown);
+            let hint = suggest(text, words.iter().copied()).map(|w| format!("; did you mean `{w}`?")).unwrap_or_default();
+            mistakes.at(node, at, format!("expected {}, found `{text}`{hint}", shape.expected()));
+        }
         Shape::Either { .. } => match shape.for_node(node) {
             Some(shape) => conform(shape, node, at, mistakes),
             None => mistakes.at(node, at, unexpected(shape, node)),
@@ -64,7 +69,8 @@ fn single(shape: &Shape, scalar: &Scalar) -> Result<(), String> {
         },
         Shape::Bytes => units::bytes(text).map(|_| ()),
         Shape::Choice(words) if !words.contains(&text) => {
-            let hint = suggest(text, words.iter().copied()).map(|w| format!("; did you mean `{w}`?")).unwrap_or_default();
+            let near = suggest(text, words.iter().copied()).filter(|_| words.len() > 1);
+            let hint = near.map(|w| format!("; did you mean `{w}`?")).unwrap_or_default();
             Err(format!("expected {}, found `{}`{hint}", one_of(words), shown(scalar)))
         }
         Shape::Character if text.chars().count() != 1 || !text.is_ascii() => fail(),
@@ -111,7 +117,7 @@ fn list(shape: &Shape, item: &'static Shape, node: &Node, at: &str, mistakes: &m
 
 fn map(shape: &Shape, keys: &'static Keys, node: &Node, at: &str, mistakes: &mut Mistakes) {
     let is_map = matches!(node.content, Content::Map(_));
-    let empty = node.is_null() && keys.one_of.is_empty() && keys.keys.iter().all(|k| !k.required);
+    let empty = node.is_null() && keys.one_of.is_empty();
     if !is_map && !empty {
         mistakes.at(node, at, unexpected(shape, node));
         return;

@@ -28,7 +28,8 @@ pub fn fill(shape: &'static Shape, node: &mut Node, defaults: &Node) {
             }
             let derived = is_derived_stream(node);
             for key in keys.keys {
-                below(key.name, key.shape, node, defaults, derived);
+                let missing_ok = derived || keys.one_of.contains(&key.name);
+                below(key.name, key.shape, node, defaults, missing_ok);
             }
             order(node, |name| keys.keys.iter().position(|k| k.name == name));
         }
@@ -40,7 +41,7 @@ pub fn fill(shape: &'static Shape, node: &mut Node, defaults: &Node) {
     }
 }
 
-fn below(name: &str, shape: &'static Shape, node: &mut Node, defaults: &Node, derived: bool) {
+fn below(name: &str, shape: &'static Shape, node: &mut Node, defaults: &Node, missing_ok: bool) {
     let Content::Map(entries) = &mut node.content else { return };
     let default = defaults.get(name);
     match entries.iter_mut().find(|e| e.key == name) {
@@ -51,7 +52,7 @@ fn below(name: &str, shape: &'static Shape, node: &mut Node, defaults: &Node, de
                 fill(shape, &mut entry.node, tree);
             }
         }
-        None if derived => {}
+        None if missing_ok => {}
         None => {
             let inserted = default.filter(|d| d.get("<name>").is_none()).map(outside);
             entries.extend(inserted.map(|node| Entry { key: name.into(), place: node.place.clone(), node }));

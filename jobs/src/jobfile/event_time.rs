@@ -29,6 +29,9 @@ pub fn event_time(stream: &At<'_>, mistakes: &mut Mistakes) -> Option<EventTimeS
             missing: Missing::DeadLetter,
         });
     }
+    if !at.node.items().is_empty() {
+        return None;
+    }
     let missing = match at.text_of("missing").as_deref() {
         Some("received") => Missing::Received,
         _ => Missing::DeadLetter,

@@ -6,6 +6,7 @@ use super::job::SourceSpec;
 use super::mistakes::Mistakes;
 use super::reader::At;
 use super::schemas::Schemas;
+use super::shape::listed;
 use super::sources::{SourceContext, source};
 use super::stream_schema::{self, LoadedSchema};
 use super::suggest::suggest;
@@ -227,11 +228,8 @@ fn format(at: &At<'_>) -> Option<Format> {
 }
 
 fn check_columns(from: &At<'_>, stream: &At<'_>, format: &Format, mistakes: &mut Mistakes) {
-    let Format::Csv { columns, delimiter, decimal } = format else { return };
+    let Format::Csv { columns, .. } = format else { return };
     let Some(at) = stream.get("format") else { return };
-    if delimiter == decimal {
-        at.mistake(mistakes, format!("`{}` cannot be both delimiter and decimal point", char::from(*delimiter)));
-    }
     match (from.has("file"), columns) {
         (true, Some(_)) => {
             let message = "the first line of a CSV file names its columns: remove `columns`";
@@ -288,7 +286,7 @@ fn lookup(alias: &str, at: &At<'_>, tables: &[(String, Option<TablePlan>)], mist
     if let Some(plan) = plan
         && plan.key.len() != references.len()
     {
-        key.mistake(mistakes, format!("the key of `{name}` has {} columns, {} found here", plan.key.len(), references.len()));
+        key.mistake(mistakes, format!("the key of `{name}` is {}: {} given here", listed_columns(&plan.key), references.len()));
         return None;
     }
     let table = tables.iter().filter(|(_, plan)| plan.is_some()).position(|(n, _)| *n == name);
@@ -297,6 +295,10 @@ fn lookup(alias: &str, at: &At<'_>, tables: &[(String, Option<TablePlan>)], mist
         // The table has a mistake of its own; without it, no expression over the alias can be judged.
         _ => None,
     }
+}
+
+fn listed_columns(key: &[String]) -> String {
+    listed(&key.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Fields that the schema does not promise and that have no default.

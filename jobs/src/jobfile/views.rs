@@ -179,21 +179,17 @@ fn check_columns(at: &At<'_>, group: Option<&(Vec<Field>, Vec<usize>)>, selected
         }
         taken.push(field.name.to_ascii_lowercase());
     }
-    for chosen in selected.unwrap_or_default() {
-        let select = at.get("select").unwrap_or(at.clone());
-        for column in chosen.aggregate.columns(&chosen.name) {
-            let lower = column.name.to_ascii_lowercase();
-            if reserved(&column.name) {
-                select.mistake_key(
-                    &chosen.name,
-                    mistakes,
-                    format!("every row has a `{}` of its own: choose another name", column.name),
-                );
-            } else if taken.contains(&lower) {
-                let message = format!("two columns or group fields are called `{}`: choose another name", column.name);
-                select.mistake_key(&chosen.name, mistakes, message);
-            }
-            taken.push(lower);
+    let Some(select) = at.get("select") else { return };
+    let written = || select.node.entries().iter().map(|e| (e.key.clone(), e.key.clone())).collect();
+    let chosen = |s: &Selected| s.aggregate.columns(&s.name).into_iter().map(|c| (s.name.clone(), c.name)).collect::<Vec<_>>();
+    let columns: Vec<(String, String)> = selected.map_or_else(written, |all| all.iter().flat_map(chosen).collect());
+    for (key, column) in columns {
+        let lower = column.to_ascii_lowercase();
+        if reserved(&column) {
+            select.mistake_key(&key, mistakes, format!("every row has a `{column}` of its own: choose another name"));
+        } else if taken.contains(&lower) {
+            select.mistake_key(&key, mistakes, format!("two columns or group fields are called `{column}`: choose another name"));
         }
+        taken.push(lower);
     }
 }

@@ -196,11 +196,15 @@ const ALIAS: &str = "anchors, aliases and merge keys are not used in job files: 
 
 /// The parser's words, and the remedy where an expression is the usual cause.
 fn scan_message(info: &str, line: &str) -> String {
-    let suspects = [": ", " #", "${", "? ", "'", "\"", "%", "@", "`", "&", "*", "!"];
-    let remedy = if suspects.iter().any(|s| line.contains(s)) {
-        "; an expression or text with `: `, ` #`, braces or quotes inside must be quoted as a whole: quote this"
+    const QUOTE: &str = "an expression or text with `: `, ` #`, braces or quotes inside must be quoted as a whole: quote this";
+    let remedy = if info.contains("flow") && line.contains("${") {
+        "write a reference within braces in quotes, '${NAME}': quote this".into()
+    } else if info.contains("flow") {
+        format!("a bracket is not closed, or {QUOTE}")
+    } else if info.contains("tab") {
+        "indent with spaces".into()
     } else {
-        ""
+        QUOTE.into()
     };
-    format!("not YAML: {}{remedy}", info.trim_end_matches('.'))
+    format!("not YAML: {}; {remedy}", info.trim_end_matches('.'))
 }
