@@ -105,7 +105,8 @@ fn the_wind_farm_becomes_the_plan_it_describes() {
     assert_eq!(job.tables, [TableSource { path: "good/../shared/generators.csv".into(), delimiter: b',' }]);
 
     let [stream] = plan.streams.as_slice() else { panic!("one stream") };
-    let fields = [field("generator_id", FieldType::Text), field("farm", FieldType::Text), field("power_kw", FieldType::Decimal(3))];
+    let fields =
+        [field("generator_id", FieldType::Text), field("farm", FieldType::Text), field("power_kw", FieldType::Decimal(3))];
     assert_eq!(stream.fields, fields);
     assert_eq!(stream.lateness, Span::seconds(3600));
     assert_eq!(stream.deduplicate, Some(Deduplicate { within: Span::seconds(3600), scope: DeduplicateScope::Stream }));
@@ -176,17 +177,26 @@ fn every_form_of_a_key_is_read() {
     let views: Vec<&str> = job.plan.views.iter().map(|v| v.name.as_str()).collect();
     assert_eq!(views, ["hour", "slide", "runs", "seen", "day", "month"], "lower views before upper ones");
     let madrid = |unit| WindowPlan::Calendar { unit, zone: "Europe/Madrid".into() };
-    assert_eq!([&job.plan.views[4].window, &job.plan.views[5].window], [&madrid(CalendarUnit::Day), &madrid(CalendarUnit::Month)]);
+    assert_eq!(
+        [&job.plan.views[4].window, &job.plan.views[5].window],
+        [&madrid(CalendarUnit::Day), &madrid(CalendarUnit::Month)]
+    );
     assert_eq!(job.plan.views[5].from, ViewInput::View { view: 4, group_by: vec![], merge: vec![0] });
     assert_eq!(job.plan.views[5].columns[0].name, "best");
 
     let SourceSpec::File(files) = &job.sources[1].1 else { panic!("a file") };
-    assert_eq!((files.paths.as_slice(), files.framing), (&["good/measured.csv".to_string()][..], file::Framing::Csv { delimiter: b';' }));
+    assert_eq!(
+        (files.paths.as_slice(), files.framing),
+        (&["good/measured.csv".to_string()][..], file::Framing::Csv { delimiter: b';' })
+    );
     assert_eq!(job.sources[2].1, SourceSpec::Http(HttpSpec { partitions: 1 }));
     let SourceSpec::Generate(made) = &job.sources[3].1 else { panic!("a generator") };
     assert_eq!(made.profile.to_string(), r#"{"rate":1.50,"seed":7}"#, "numbers keep their digits");
     let SourceSpec::Kafka(kafka) = &job.sources[4].1 else { panic!("topics") };
-    assert_eq!((&kafka.topics, kafka.start), (&kafka::Topics::Pattern("^wind[.].*$".into()), kafka::Start::Timestamp(1_769_817_600_000_000)));
+    assert_eq!(
+        (&kafka.topics, kafka.start),
+        (&kafka::Topics::Pattern("^wind[.].*$".into()), kafka::Start::Timestamp(1_769_817_600_000_000))
+    );
 
     let [files, local] = job.sinks.as_slice() else { panic!("two sinks") };
     let kept = |view, emission| KeptView { view, emission };
@@ -207,7 +217,10 @@ fn without_sinks_the_embedded_store_keeps_everything() {
 fn the_resolved_job_hides_secrets_and_reads_back_the_same() {
     let job = good("good/everything.yaml");
     let text = resolved(&job);
-    assert!(!text.contains("hunter2") && text.contains("'sasl.password': '***'") || text.contains("sasl.password: '***'"), "{text}");
+    assert!(
+        !text.contains("hunter2") && text.contains("'sasl.password': '***'") || text.contains("sasl.password: '***'"),
+        "{text}"
+    );
     assert_eq!(masked("login with hunter2 failed", &job), "login with *** failed");
     let around = Surroundings {
         variable: &|_| None,
@@ -240,7 +253,11 @@ fn the_fingerprint_moves_only_with_what_alters_results() {
     for set in same {
         assert_eq!(with(set), original, "{set}");
     }
-    for set in ["streams.readings.lateness=61m", "views.per_minute.select.events=count(power_kw)", "streams.readings.schema=../shared/types.json"] {
+    for set in [
+        "streams.readings.lateness=61m",
+        "views.per_minute.select.events=count(power_kw)",
+        "streams.readings.schema=../shared/types.json",
+    ] {
         assert_ne!(with(set), original, "{set}");
     }
 }

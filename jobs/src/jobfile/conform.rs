@@ -20,7 +20,9 @@ pub fn conform(shape: &'static Shape, node: &Node, at: &str, mistakes: &mut Mist
         Shape::List(item) | Shape::OneOrMany(item) => list(shape, item, node, at, mistakes),
         Shape::Map(keys) => map(shape, keys, node, at, mistakes),
         Shape::Named(names, value) => named(shape, *names, value, node, at, mistakes),
-        Shape::Either { scalar: Some(Shape::Choice(words)), .. } if node.scalar().is_some_and(|s| !words.contains(&s.text.as_str())) => {
+        Shape::Either { scalar: Some(Shape::Choice(words)), .. }
+            if node.scalar().is_some_and(|s| !words.contains(&s.text.as_str())) =>
+        {
             let text = node.scalar().map_or("", shown);
             let hint = suggest(text, words.iter().copied()).map(|w| format!("; did you mean `{w}`?")).unwrap_or_default();
             mistakes.at(node, at, format!("expected {}, found `{text}`{hint}", shape.expected()));
