@@ -6,5 +6,6 @@ pub mod expr;
 pub mod plan;
 pub mod ports;
 pub mod record;
+pub mod suggest;
 pub mod time;
 pub mod value;

@@ -7,6 +7,7 @@
 use super::call::{Call, Piece};
 use super::compiled::{Input, Kind};
 use super::signatures::{Accepts, SIGNATURES, Signature};
+use crate::suggest::suggest;
 use crate::value::{Field, FieldType};
 use std::ops::Range;
 
@@ -213,26 +214,4 @@ fn type_words(field_type: FieldType) -> &'static str {
         FieldType::Text => "text",
         FieldType::Time => "a time",
     }
-}
-
-/// The candidate nearest to a name, if it is near enough to be meant.
-fn suggest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let near = |candidate: &&str| {
-        distance(name, candidate) < candidate.chars().count() && distance(name, candidate) <= (name.chars().count() / 3).max(2)
-    };
-    candidates.into_iter().filter(near).min_by_key(|candidate| distance(name, candidate))
-}
-
-/// How many characters must be changed, left out or put in.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, c) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, d) in b.iter().enumerate() {
-            let cost = (diagonal + usize::from(c != *d)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
-        }
-    }
-    row[b.len()]
 }
