@@ -16,7 +16,7 @@ use super::spec::{DecoderSpec, Format, SpecError};
 use super::tables::Tables;
 use super::text;
 use super::types::SchemaTypes;
-use crate::record::{Message, Origin, Partition, PartitionIndex, Reason, Record, Rejection};
+use crate::record::{Message, Origin, Partition, PartitionIndex, Reason, Record, Rejection, Violation};
 use crate::time::Version;
 use crate::value::Field;
 use serde_json::Value as Json;
@@ -26,6 +26,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The header in which a file source sends the header line of a CSV file.
 pub const CSV_COLUMNS: &str = "csv.columns";
+
+/// How many violations outside the exploded array are repeated for each of its elements.
+const SHARED_MAX: usize = 16;
 
 /// Decodes messages of one stream.
 #[derive(Debug)]
@@ -97,7 +100,8 @@ impl Decoder {
         match &self.explode {
             None => {
                 let scene = Scene { message, context, root: &root, element: &root, element_path: "" };
-                let violations = self.rules.message(&root);
+                let mut violations = Violations::default();
+                self.rules.message(&root, &mut violations);
                 out.push(self.record(&scene, 0, violations, |_| xxh3_64(payload)).map_err(|rejection| (0, rejection)));
             }
             Some(array) => self.elements(array, message, context, &root, out),
@@ -133,14 +137,16 @@ impl Decoder {
             Ok(elements) => elements,
             Err(rejection) => return out.push(Err((0, rejection))),
         };
-        let shared = self.rules.message(root);
+        let mut shared = Violations::unlimited();
+        self.rules.message(root, &mut shared);
+        let common: Vec<&Violation> = shared.outside(array.as_str()).take(SHARED_MAX).collect();
         let mut bytes = Vec::new();
         for (n, element) in elements.iter().enumerate() {
             let element_path = format!("{}/{n}", array.as_str());
             let scene = Scene { message, context, root, element, element_path: &element_path };
             let mut violations = Violations::default();
             if !shared.is_empty() {
-                violations.extend(shared.concerning(array.as_str(), &element_path));
+                violations.extend(common.iter().copied().chain(shared.within(&element_path)));
             }
             let content = |element: &Json| {
                 bytes.clear();

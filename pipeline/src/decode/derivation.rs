@@ -102,8 +102,8 @@ impl Source {
 
 fn compile(specs: &[FieldSpec], parent: &[Field], names: &mut Names, errors: &mut Vec<SpecError>) -> (Vec<Field>, Vec<Step>) {
     let (mut list, mut steps) = (Vec::new(), Vec::new());
-    for spec in specs {
-        fields::check_name(&spec.name, false, &list, errors);
+    for (n, spec) in specs.iter().enumerate() {
+        fields::check_name(&spec.name, false, &specs[..n], errors);
         let found = match &spec.from {
             FieldFrom::Reference(reference) => kept(spec, &reference.0, parent).map_err(|error| errors.push(error)).ok(),
             FieldFrom::Expr(text) => fields::formula(spec, text, names, errors).map(|(f, t)| (Source::Formula(f), t)),

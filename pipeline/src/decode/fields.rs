@@ -61,8 +61,8 @@ impl Fields {
         let mut names = Names::new(slots.scope());
         let (mut list, mut steps) = (Vec::new(), Vec::new());
         let specs = around.spec.fields.clone().unwrap_or_else(|| around.types.fields(errors));
-        for spec in &specs {
-            check_name(&spec.name, slots.is_alias(&spec.name), &list, errors);
+        for (n, spec) in specs.iter().enumerate() {
+            check_name(&spec.name, slots.is_alias(&spec.name), &specs[..n], errors);
             match around.step(spec, &names, errors) {
                 Some((step, field_type)) => {
                     names.add(&spec.name, field_type);
@@ -169,7 +169,7 @@ pub(crate) fn filter(text: &str, names: &Names, errors: &mut Vec<SpecError>) -> 
 }
 
 /// A field's name must be one that expressions and stores can use, and its own.
-pub(crate) fn check_name(name: &str, is_alias: bool, earlier: &[Field], errors: &mut Vec<SpecError>) {
+pub(crate) fn check_name(name: &str, is_alias: bool, earlier: &[FieldSpec], errors: &mut Vec<SpecError>) {
     let message = if earlier.iter().any(|field| field.name == name) {
         format!("two fields are called `{name}`: rename one")
     } else if is_alias {
@@ -193,10 +193,10 @@ fn read_slots(steps: &[Step], filter: Option<&Formula>) -> BTreeSet<usize> {
 /// Checks the declared scale and reads the default, which also must not be null.
 pub(crate) fn default(spec: &FieldSpec, field_type: FieldType) -> Result<Value, SpecError> {
     let mistake = |below: &str, message| SpecError { path: format!("fields.{}.{below}", spec.name), span: None, message };
-    if let FieldType::Decimal(scale) = field_type {
-        if scale > SCALE_MAX {
-            return Err(mistake("type", format!("a decimal has at most {SCALE_MAX} digits after the point, not {scale}")));
-        }
+    if let FieldType::Decimal(scale) = field_type
+        && scale > SCALE_MAX
+    {
+        return Err(mistake("type", format!("a decimal has at most {SCALE_MAX} digits after the point, not {scale}")));
     }
     let Some(text) = &spec.default else { return Ok(Value::Null) };
     Conversion::plain(field_type).value(Found::Text(text)).map_err(|message| mistake("default", format!("the default {message}")))

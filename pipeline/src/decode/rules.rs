@@ -31,59 +31,79 @@ pub(crate) struct Envelope {
     of: BTreeMap<String, Schema>,
 }
 
-impl Rules {
-    /// Compiles the schemas, or notes what is wrong with each.
-    pub fn new(spec: &DecoderSpec, errors: &mut Vec<SpecError>) -> Option<Rules> {
-        let mut compile = |path: String, schema: &Json| {
-            let compiled = Schema::new(schema, &spec.schema_resources);
-            compiled.map_err(|message| errors.push(SpecError { path, span: None, message })).ok()
-        };
-        match &spec.schema {
-            None => Some(Rules::Anything),
-            Some(SchemaSpec::Whole(schema)) => compile("schema".into(), schema).map(Rules::Message),
-            Some(SchemaSpec::Element(schema)) => {
-                let compiled = compile("schema".into(), schema).map(Rules::Element);
-                if spec.explode.is_none() {
-                    let message = "the schema is for exploded elements, but the stream has no `explode`".to_owned();
-                    errors.push(SpecError { path: "schema".into(), span: None, message });
-                }
-                compiled
+/// Compiles what a spec names, noting mistakes with their paths.
+struct Compiler<'a> {
+    spec: &'a DecoderSpec,
+    errors: &'a mut Vec<SpecError>,
+}
+
+impl Compiler<'_> {
+    fn mistake(&mut self, path: &str, message: String) {
+        self.errors.push(SpecError { path: path.into(), span: None, message });
+    }
+
+    fn schema(&mut self, path: &str, schema: &Json) -> Option<Schema> {
+        let compiled = Schema::new(schema, &self.spec.schema_resources);
+        let compiled = if self.spec.explode.is_some() { compiled.map(Schema::listing_all) } else { compiled };
+        compiled.map_err(|message| self.mistake(path, message)).ok()
+    }
+
+    fn place(&mut self, path: &str, written: &str) -> Option<Place> {
+        match Place::new(&Reference(written.to_owned()), self.spec.explode.is_some()) {
+            Ok(Place::Metadata(_)) => {
+                self.mistake(path, format!("`{written}` must be a pointer into the message, as in `/event_type`"));
+                None
             }
-            Some(SchemaSpec::Envelope { envelope, at, by, of }) => {
-                let schema = compile("schema".into(), envelope);
-                let payloads: BTreeMap<String, Option<Schema>> =
-                    of.iter().map(|(name, payload)| (name.clone(), compile(format!("schema.of.{name}"), payload))).collect();
-                let mut place = |key: &str, written: &String| {
-                    let place = Place::new(&Reference(written.clone()), spec.explode.is_some());
-                    let place = place.and_then(|place| match place {
-                        Place::Metadata(_) => Err(format!("`{written}` must be a pointer into the message, as in `/event_type`")),
-                        place => Ok(place),
-                    });
-                    place.map_err(|message| errors.push(SpecError { path: format!("schema.{key}"), span: None, message })).ok()
-                };
-                let (at, by) = (place("at", at), place("by", by));
-                if of.is_empty() {
-                    let message = "no payload schema is listed: nothing could be valid".to_owned();
-                    errors.push(SpecError { path: "schema.of".into(), span: None, message });
-                }
-                let of = payloads.into_iter().map(|(name, schema)| Some((name, schema?))).collect::<Option<_>>()?;
-                Some(Rules::Envelope(Box::new(Envelope { schema: schema?, at: at?, by: by?, of })))
+            Ok(place) => Some(place),
+            Err(message) => {
+                self.mistake(path, message);
+                None
             }
         }
     }
 
-    /// Violations of the message's own schema.
-    pub fn message(&self, root: &Json) -> Violations {
-        let mut violations = Violations::default();
+    fn envelope(&mut self, envelope: &Json, at: &str, by: &str, of: &BTreeMap<String, Json>) -> Option<Envelope> {
+        let schema = self.schema("schema", envelope);
+        let compiled: Vec<(&String, Option<Schema>)> =
+            of.iter().map(|(name, payload)| (name, self.schema(&format!("schema.of.{name}"), payload))).collect();
+        let (at, by) = (self.place("schema.at", at), self.place("schema.by", by));
+        if of.is_empty() {
+            self.mistake("schema.of", "no payload schema is listed: nothing could be valid".into());
+        }
+        let of = compiled.into_iter().map(|(name, schema)| Some((name.clone(), schema?))).collect::<Option<_>>()?;
+        Some(Envelope { schema: schema?, at: at?, by: by?, of })
+    }
+}
+
+impl Rules {
+    /// Compiles the schemas, or notes what is wrong with each.
+    pub fn new(spec: &DecoderSpec, errors: &mut Vec<SpecError>) -> Option<Rules> {
+        let mut compiler = Compiler { spec, errors };
+        match &spec.schema {
+            None => Some(Rules::Anything),
+            Some(SchemaSpec::Whole(schema)) => compiler.schema("schema", schema).map(Rules::Message),
+            Some(SchemaSpec::Element(schema)) => {
+                if spec.explode.is_none() {
+                    compiler.mistake("schema", "the schema is for exploded elements, but the stream has no `explode`".into());
+                }
+                compiler.schema("schema", schema).map(Rules::Element)
+            }
+            Some(SchemaSpec::Envelope { envelope, at, by, of }) => {
+                compiler.envelope(envelope, at, by, of).map(|envelope| Rules::Envelope(Box::new(envelope)))
+            }
+        }
+    }
+
+    /// Adds violations of the message's own schema.
+    pub fn message(&self, root: &Json, violations: &mut Violations) {
         let schema = match self {
-            Rules::Anything | Rules::Element(_) => return violations,
+            Rules::Anything | Rules::Element(_) => return,
             Rules::Message(schema) => schema,
             Rules::Envelope(envelope) => &envelope.schema,
         };
         if !schema.is_valid(root) {
-            schema.violations(root, "", &mut violations);
+            schema.violations(root, "", violations);
         }
-        violations
     }
 
     /// Adds violations of the element's schema and of the payload's.

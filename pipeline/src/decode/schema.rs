@@ -13,17 +13,30 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The most violations that one record keeps; a megabyte of wrong array elements must not become a gigabyte of text.
 const VIOLATIONS_MAX: usize = 1_000;
 
+/// The most values of one message whose violations are all looked for: the library lists them in memory before the
+/// first can be looked at, and a few megabytes of wrong array elements would cost gigabytes.
+const VALUES_MAX: usize = 100_000;
+
 /// The meta-schema of the one draft that schemas may name.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// A compiled schema.
 #[derive(Debug)]
-pub(crate) struct Schema(Box<Validator>);
+pub(crate) struct Schema {
+    validator: Box<Validator>,
+    /// Larger values have only their first violation listed.
+    values_max: usize,
+}
 
 impl Schema {
     /// Compiles `schema`, whose references may name `resources` by URI.
     pub fn new(schema: &Json, resources: &BTreeMap<String, Json>) -> Result<Schema, String> {
         Schema::compile(schema, resources, true)
+    }
+
+    /// Lists every violation of the largest message: where elements share a message, each needs to know its own.
+    pub fn listing_all(self) -> Schema {
+        Schema { values_max: usize::MAX, ..self }
     }
 
     fn compile(schema: &Json, resources: &BTreeMap<String, Json>, formats_asserted: bool) -> Result<Schema, String> {
@@ -39,20 +52,38 @@ impl Schema {
             .should_validate_formats(formats_asserted)
             .should_ignore_unknown_formats(!formats_asserted);
         let built = options.build(schema).map_err(|e| refusal(&e))?;
-        Ok(Schema(Box::new(built)))
+        Ok(Schema { validator: Box::new(built), values_max: VALUES_MAX })
     }
 
     /// The verdict alone: what nearly every record needs.
     pub fn is_valid(&self, value: &Json) -> bool {
-        self.0.is_valid(value)
+        self.validator.is_valid(value)
     }
 
-    /// Adds every violation; `prefix` is the pointer to `value` within the message.
+    /// Adds every violation; `prefix` is the pointer to `value` within the message. Of a value that is made of too
+    /// many it adds the first one found and says so.
     pub fn violations(&self, value: &Json, prefix: &str, out: &mut Violations) {
-        for error in self.0.iter_errors(value) {
+        let mut add = |error: jsonschema::ValidationError<'_>| {
             let path = format!("{prefix}{}", error.instance_path().as_str());
-            out.add(path, schema_text::describe(&error));
+            out.add(&path, schema_text::describe(&error));
+        };
+        if values_in(value, self.values_max) < self.values_max {
+            return self.validator.iter_errors(value).for_each(add);
         }
+        if let Err(first) = self.validator.validate(value) {
+            add(first);
+            out.add(prefix, format!("made of more than {} values: of its violations only the first is listed", self.values_max));
+        }
+    }
+}
+
+/// How many values a value is made of, counted no further than `limit`.
+fn values_in(value: &Json, limit: usize) -> usize {
+    let below = |count: usize, item: &Json| if count < limit { count + values_in(item, limit - count) } else { count };
+    match value {
+        Json::Array(items) => items.iter().fold(1, below),
+        Json::Object(map) => map.values().fold(1, below),
+        _ => 1,
     }
 }
 
@@ -91,18 +122,32 @@ impl jsonschema::Retrieve for Nowhere {
     }
 }
 
-/// Violations in order, each once, at most [`VIOLATIONS_MAX`] of them: those that sort first, and a note that says so.
-#[derive(Debug, Default)]
+/// Violations in order, each once.
+#[derive(Debug)]
 pub(crate) struct Violations {
     sorted: BTreeSet<Violation>,
+    /// Those that sort first are kept; `cut` tells whether there were more.
+    max: usize,
     cut: bool,
 }
 
+impl Default for Violations {
+    /// For one record: at most [`VIOLATIONS_MAX`].
+    fn default() -> Violations {
+        Violations { sorted: BTreeSet::new(), max: VIOLATIONS_MAX, cut: false }
+    }
+}
+
 impl Violations {
+    /// For a message whose elements share it: however many there are.
+    pub fn unlimited() -> Violations {
+        Violations { max: usize::MAX, ..Violations::default() }
+    }
+
     /// Adds one.
-    pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.sorted.insert(Violation { path: path.into(), message: message.into() });
-        if self.sorted.len() > VIOLATIONS_MAX {
+    pub fn add(&mut self, path: impl AsRef<str>, message: impl Into<String>) {
+        self.sorted.insert(Violation { path: text::clip_path(path.as_ref()), message: message.into() });
+        if self.sorted.len() > self.max {
             self.sorted.pop_last();
             self.cut = true;
         }
@@ -113,21 +158,27 @@ impl Violations {
         self.sorted.is_empty()
     }
 
-    /// Those that concern the element at `element`, or everything but what lies within an element of `array`.
-    pub fn concerning<'a>(&'a self, array: &'a str, element: &'a str) -> impl Iterator<Item = &'a Violation> {
-        self.sorted.iter().filter(move |v| within(&v.path, element) || !within_any(&v.path, array))
+    /// Those of the place or below it. They are neighbours, for `/` sorts before every digit.
+    pub fn within<'a>(&'a self, place: &'a str) -> impl Iterator<Item = &'a Violation> {
+        let first = Violation { path: place.to_owned(), message: String::new() };
+        self.sorted.range(first..).take_while(move |v| is_within(&v.path, place))
+    }
+
+    /// Those that lie in no element of an array, and so concern all of them.
+    pub fn outside<'a>(&'a self, array: &'a str) -> impl Iterator<Item = &'a Violation> {
+        self.sorted.iter().filter(move |v| v.path == array || !is_within(&v.path, array))
     }
 
     /// Adds others.
     pub fn extend<'a>(&mut self, others: impl Iterator<Item = &'a Violation>) {
-        others.for_each(|v| self.add(v.path.clone(), v.message.clone()));
+        others.for_each(|v| self.add(&v.path, v.message.clone()));
     }
 
     /// The list for a dead letter.
     pub fn into_vec(self) -> Vec<Violation> {
         let mut list: Vec<Violation> = self.sorted.into_iter().collect();
         if let (true, Some(last)) = (self.cut, list.last().cloned()) {
-            let message = format!("and more violations: only the first {VIOLATIONS_MAX} by path are kept");
+            let message = format!("and more violations: only the first {} by path are kept", self.max);
             list.push(Violation { path: last.path, message });
         }
         list
@@ -135,13 +186,8 @@ impl Violations {
 }
 
 /// Whether `path` is `place` or lies below it.
-fn within(path: &str, place: &str) -> bool {
+fn is_within(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether `path` is an element of `array` or lies below one.
-fn within_any(path: &str, array: &str) -> bool {
-    path.strip_prefix(array).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -203,6 +249,21 @@ mod tests {
         let found = violations(r#"{"items":{"type":"string"}}"#, &array);
         assert_eq!(found.len(), VIOLATIONS_MAX + 1);
         assert!(found[VIOLATIONS_MAX].contains("and more violations"));
+    }
+
+    #[test]
+    fn a_huge_message_is_not_listed_value_by_value() {
+        let array = format!("[{}0]", "1,".repeat(VALUES_MAX));
+        let found = violations(r#"{"items":{"type":"string"}}"#, &array);
+        assert_eq!(
+            found,
+            [
+                "/at made of more than 100000 values: of its violations only the first is listed",
+                "/at/0 must be of type string, is 1"
+            ]
+        );
+        let property = format!("{{\"{}\":1}}", "x".repeat(1 << 20));
+        assert!(violations(r#"{"additionalProperties":{"type":"string"}}"#, &property)[0].len() < 1_200);
     }
 
     #[test]

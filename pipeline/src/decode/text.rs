@@ -13,6 +13,13 @@ pub(crate) fn clip(text: &str) -> String {
     }
 }
 
+/// A pointer, cut after a kilobyte: a property's name can be a megabyte long.
+pub(crate) fn clip_path(path: &str) -> String {
+    const PATH: usize = 1_024;
+    let end = path.char_indices().map(|(at, _)| at).take_while(|at| *at <= PATH).last().unwrap_or(0);
+    if path.len() <= PATH { path.to_owned() } else { format!("{}…", &path[..end]) }
+}
+
 /// The text in quotes with control characters escaped, cut.
 pub(crate) fn quote(text: &str) -> String {
     format!("{:?}", clip(text))

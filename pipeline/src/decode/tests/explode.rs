@@ -64,6 +64,20 @@ fn a_violation_within_an_element_is_that_elements_alone() {
 }
 
 #[test]
+fn among_any_number_of_wrong_elements_the_good_ones_pass() {
+    // Lists of violations are bounded, but never at the price of a verdict.
+    let schema = r#"{"properties":{"readings":{"items":{"properties":{"v":{"type":"number"}}}}}}"#;
+    let spec = DecoderSpec { schema: Some(SchemaSpec::Whole(document(schema))), ..exploding() };
+    let element = |n: usize| format!(r#"{{"id":{n},"v":{}}}"#, if n % 10 == 7 { "1" } else { "true" });
+    let body = format!(r#"{{"site":"s","readings":[{}]}}"#, (0..40_000).map(element).collect::<Vec<_>>().join(","));
+    for (n, outcome) in outcomes(&spec, body).into_iter().enumerate() {
+        let path = outcome.map_err(|(_, rejection)| rejection.violations.iter().map(|v| v.path.clone()).collect::<Vec<_>>());
+        let expected = if n % 10 == 7 { None } else { Some(vec![format!("/readings/{n}/v")]) };
+        assert_eq!(path.err(), expected, "element {n}");
+    }
+}
+
+#[test]
 fn an_elements_own_schema_gives_paths_in_the_message() {
     let schema = r#"{"required":["v"],"properties":{"v":{"type":"number"}}}"#;
     let spec = DecoderSpec { schema: Some(SchemaSpec::Element(document(schema))), ..exploding() };
