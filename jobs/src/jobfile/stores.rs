@@ -1,0 +1,99 @@
+//! `sinks.<name>.{redis, cassandra, kafka, file, embedded}`: which store, and how it is reached.
+
+use super::job::StoreSpec;
+use super::mistakes::Mistakes;
+use super::reader::At;
+use super::schemas::path_of;
+use super::sources::properties;
+use caudal_connectors::cassandra::config::{Config as Cassandra, Create, Tls};
+use caudal_connectors::file::config::{OutputFormat, SinkConfig as Files};
+use caudal_connectors::kafka::config::SinkConfig as Kafka;
+use caudal_connectors::redis::config::Config as Redis;
+
+/// The port of Cassandra and Scylla where none is named.
+const CQL_PORT: u16 = 9042;
+
+/// The store of a sink. What Kafka publishes is added by the one who reads `publish`.
+pub fn store(sink: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<StoreSpec> {
+    if let Some(at) = sink.get("redis") {
+        return redis(&at, job_file, mistakes).map(StoreSpec::Redis);
+    }
+    if let Some(at) = sink.get("cassandra") {
+        return cassandra(&at, job_file, mistakes).map(StoreSpec::Cassandra);
+    }
+    if let Some(at) = sink.get("kafka") {
+        return Some(StoreSpec::Kafka(Kafka { properties: properties(&at, mistakes)?, publish: Vec::new() }));
+    }
+    if let Some(at) = sink.get("file") {
+        return files(&at, job_file).map(StoreSpec::File);
+    }
+    sink.has("embedded").then_some(StoreSpec::Embedded)
+}
+
+fn path(at: &At<'_>, key: &str, job_file: &str) -> Option<String> {
+    Some(path_of(&at.get(key)?, job_file)?.display().to_string())
+}
+
+fn redis(at: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<Redis> {
+    let url = at.text_of("url")?;
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        at.mistake_at("url", mistakes, "expected `redis://[user:password@]host:port[/db]`, or `rediss://…` with TLS");
+        return None;
+    }
+    if at.has("tls_ca") && url.starts_with("redis://") {
+        at.mistake_at("tls_ca", mistakes, "the address has no TLS: write it with `rediss://`, or remove this");
+    }
+    Some(Redis {
+        url,
+        tls_ca: path(at, "tls_ca", job_file),
+        board_groups_max: usize::try_from(at.integer_of("board_groups_max")?).ok()?,
+    })
+}
+
+fn cassandra(at: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<Cassandra> {
+    let points = at.get("contact_points")?;
+    let contact_points: Vec<String> = points.texts().iter().map(|p| with_port(p)).collect();
+    if contact_points.is_empty() {
+        points.mistake(mistakes, "no node: name one, such as `localhost:9042`");
+    }
+    pair(at, ["username", "password"], mistakes);
+    let tls = at.get("tls");
+    if let Some(tls) = &tls {
+        pair(tls, ["certificate", "key"], mistakes);
+    }
+    let both = |at: &At<'_>, a: &str, b: &str| Some((at.text_of(a)?, at.text_of(b)?));
+    Some(Cassandra {
+        contact_points,
+        keyspace: at.text_of("keyspace")?,
+        create: if at.text_of("create").as_deref() == Some("check") { Create::Check } else { Create::Missing },
+        replication: at.get("replication").map(|r| r.text_map()).unwrap_or_default(),
+        datacenter: at.text_of("datacenter"),
+        credentials: both(at, "username", "password"),
+        tls: tls.map(|t| Tls {
+            ca: path(&t, "ca", job_file),
+            identity: path(&t, "certificate", job_file).zip(path(&t, "key", job_file)),
+        }),
+        in_flight_max: usize::try_from(at.integer_of("in_flight_max")?).ok()?,
+    })
+}
+
+fn with_port(point: &str) -> String {
+    if point.contains(':') { point.into() } else { format!("{point}:{CQL_PORT}") }
+}
+
+fn pair(at: &At<'_>, [a, b]: [&str; 2], mistakes: &mut Mistakes) {
+    for (given, needed) in [(a, b), (b, a)] {
+        if at.has(given) && !at.has(needed) {
+            at.mistake_key(given, mistakes, format!("`{given}` needs `{needed}` as well"));
+        }
+    }
+}
+
+fn files(at: &At<'_>, job_file: &str) -> Option<Files> {
+    if at.text().is_some() {
+        let folder = path_of(at, job_file)?.display().to_string();
+        return Some(Files { folder, format: OutputFormat::Ndjson, gzip: false });
+    }
+    let format = if at.text_of("format").as_deref() == Some("csv") { OutputFormat::Csv } else { OutputFormat::Ndjson };
+    Some(Files { folder: path(at, "folder", job_file)?, format, gzip: at.bool_of("gzip")? })
+}

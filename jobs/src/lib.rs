@@ -1,0 +1,3 @@
+//! What the binary `caudal` is made of; `main` only hands over to it.
+
+pub mod jobfile;
