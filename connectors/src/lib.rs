@@ -1,6 +1,7 @@
 //! Connectors: one folder for each outside system, all of the same shape.
 
 pub mod cassandra;
+pub mod context;
 pub mod file;
 pub mod kafka;
 pub mod redis;
