@@ -5,3 +5,4 @@ pub mod context;
 pub mod file;
 pub mod kafka;
 pub mod redis;
+pub mod state_folder;
