@@ -3,6 +3,7 @@
 pub mod cassandra;
 pub mod context;
 pub mod file;
+pub mod generate;
 pub mod kafka;
 pub mod redis;
 pub mod state_folder;

@@ -18,8 +18,7 @@ pub struct Mistake {
 pub enum Start {
     /// At this time, microseconds since 1970.
     At(i64),
-    /// This long before the generator is first started. Whoever starts it keeps the resolved time, see
-    /// [`Profile::start_at`], for a replay must not move.
+    /// So many microseconds before the generator is first started: a replay must be told when that was.
     BeforeNow(i64),
 }
 
@@ -119,15 +118,6 @@ pub(super) struct Kind {
 }
 
 impl Profile {
-    /// The first event's time, if the generator is first started at `now_us`. Keep it with the job's state and start
-    /// with the kept one from then on.
-    pub fn start_at(&self, now_us: i64) -> i64 {
-        match self.start {
-            Start::At(us) => us,
-            Start::BeforeNow(us) => now_us.saturating_sub(us),
-        }
-    }
-
     /// Whether it ends by itself.
     pub fn is_finite(&self) -> bool {
         self.count.is_some()

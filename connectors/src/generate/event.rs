@@ -1,6 +1,6 @@
 //! One event: what it is, when it is due, and what should become of it.
 
-use super::config::{Kind, Profile};
+use super::config::{Kind, Profile, Start};
 use super::fate::{Fate, below, draw, stream};
 use super::schedule::Schedule;
 use super::value::{Place, Token};
@@ -62,14 +62,18 @@ pub struct Generator {
     profile: Arc<Profile>,
     schedule: Schedule,
     start_us: i64,
+    anchor_us: i64,
 }
 
 impl Generator {
-    /// The profile's load, first event at [`Profile::start_at`]`(now_us)`. A generator that must replay is given the
-    /// same `now_us`, or the kept start with a profile whose start is fixed.
-    pub fn new(profile: Profile, now_us: i64) -> Generator {
-        let (schedule, start_us) = (Schedule::new(&profile), profile.start_at(now_us));
-        Generator { profile: Arc::new(profile), schedule, start_us }
+    /// The profile's load as started at `began_us` (microseconds since 1970). A profile whose start is not fixed
+    /// replays only if it is given the same `began_us` again: keep it with the job's state.
+    pub fn new(profile: Profile, began_us: i64) -> Generator {
+        let (start_us, anchor_us) = match profile.start {
+            Start::At(us) => (us, us),
+            Start::BeforeNow(us) => (began_us.saturating_sub(us), began_us),
+        };
+        Generator { schedule: Schedule::new(&profile), profile: Arc::new(profile), start_us, anchor_us }
     }
 
     /// The profile.
@@ -80,6 +84,11 @@ impl Generator {
     /// When the first event happens, microseconds since 1970.
     pub fn start_us(&self) -> i64 {
         self.start_us
+    }
+
+    /// The event time that a paced source has reached when it is first started.
+    pub(super) fn anchor_us(&self) -> i64 {
+        self.anchor_us
     }
 
     /// The number of indices of a source; `None` when it never ends.

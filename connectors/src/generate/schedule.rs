@@ -22,8 +22,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn new(profile: &Profile) -> Schedule {
-        let (cycle, burst, factor) =
-            profile.bursts.map_or((1_000_000, 0, 1000), |b| (b.every_us, b.length_us, b.factor_milli));
+        let (cycle, burst, factor) = profile.bursts.map_or((1_000_000, 0, 1000), |b| (b.every_us, b.length_us, b.factor_milli));
         Schedule {
             rate_milli: profile.rate_milli.into(),
             sources: profile.sources.len() as u128,
@@ -39,7 +38,8 @@ impl Schedule {
         let event = u128::from(index) * self.sources + source as u128;
         // Work is microseconds times a factor in thousandths; an event takes one second's work divided by the rate.
         let work = event * 1_000_000 * ONE * 1000 / self.rate_milli;
-        let (in_burst, in_cycle) = (self.burst_us * self.factor, self.burst_us * self.factor + (self.cycle_us - self.burst_us) * ONE);
+        let (in_burst, in_cycle) =
+            (self.burst_us * self.factor, self.burst_us * self.factor + (self.cycle_us - self.burst_us) * ONE);
         let (cycles, rest) = (work / in_cycle, work % in_cycle);
         let within = if rest < in_burst { rest / self.factor } else { self.burst_us + (rest - in_burst) / ONE };
         u64::try_from(cycles * self.cycle_us + within).unwrap_or(u64::MAX)
@@ -82,7 +82,10 @@ mod tests {
     #[test]
     fn sources_take_turns_at_an_even_pace() {
         let s = schedule(4_000, None);
-        assert_eq!((0..3).flat_map(|i| [s.due_us(0, i), s.due_us(1, i)]).collect::<Vec<_>>(), [0, 250_000, 500_000, 750_000, 1_000_000, 1_250_000]);
+        assert_eq!(
+            (0..3).flat_map(|i| [s.due_us(0, i), s.due_us(1, i)]).collect::<Vec<_>>(),
+            [0, 250_000, 500_000, 750_000, 1_000_000, 1_250_000]
+        );
         assert_eq!((s.len(0), s.len(1)), (Some(4), Some(3)));
     }
 

@@ -10,23 +10,24 @@ use std::sync::Arc;
 pub enum Pace {
     /// As fast as they are polled.
     Unpaced,
-    /// As this clock (microseconds since 1970) passes them, `speed` times as fast as it since `began_us`.
+    /// As this clock (microseconds since 1970) passes them, the profile's `speed` times as fast as it.
     Clock {
         /// Tells the time.
         now: Arc<dyn Fn() -> i64 + Send + Sync>,
-        /// The clock when the generator was first started. What is due then already comes at once.
+        /// The clock when the generator was first started. What lies before that comes at once.
         began_us: i64,
     },
 }
 
 impl Pace {
     /// Event time up to which events are due; `None` for all.
-    fn due_until(&self, speed: u64) -> Option<i64> {
+    fn due_until(&self, generator: &Generator) -> Option<i64> {
         match self {
             Pace::Unpaced => None,
             Pace::Clock { now, began_us } => {
                 let passed = now().saturating_sub(*began_us).max(0);
-                Some(began_us.saturating_add(passed.saturating_mul(i64::try_from(speed).unwrap_or(i64::MAX))))
+                let speed = i64::try_from(generator.profile().speed).unwrap_or(i64::MAX);
+                Some(generator.anchor_us().saturating_add(passed.saturating_mul(speed)))
             }
         }
     }
@@ -66,6 +67,8 @@ struct Assigned {
     tag: PartitionIndex,
     source: usize,
     next: u64,
+    /// When `next` is due; `None` when there is no next.
+    due_us: Option<i64>,
     paused: bool,
 }
 
@@ -78,15 +81,16 @@ struct GeneratorReader {
 impl GeneratorReader {
     /// The partition whose next event is the earliest that is due: sources keep step in event time.
     fn earliest(&self, due_until: Option<i64>) -> Option<usize> {
-        let due = |a: &Assigned| self.generator.due_us(a.source, a.next);
-        (self.assigned.iter().enumerate())
-            .filter(|(_, a)| !a.paused && !self.finished(a) && due_until.is_none_or(|until| due(a) <= until))
-            .min_by_key(|(_, a)| (due(a), a.source))
-            .map(|(i, _)| i)
+        let ready = |a: &Assigned| a.due_us.filter(|due| !a.paused && due_until.is_none_or(|until| *due <= until));
+        let all = self.assigned.iter().enumerate();
+        all.filter_map(|(i, a)| Some((ready(a)?, a.source, i))).min().map(|(_, _, i)| i)
     }
 
-    fn finished(&self, assigned: &Assigned) -> bool {
-        self.generator.len(assigned.source).is_some_and(|len| assigned.next >= len)
+    /// The first index at or after `from` that `source` sends, and when it is due.
+    fn next(&self, source: usize, from: u64) -> (u64, Option<i64>) {
+        let next = self.generator.next_sent(source, from);
+        let exists = self.generator.len(source).is_none_or(|len| next < len);
+        (next, exists.then(|| self.generator.due_us(source, next)))
     }
 }
 
@@ -100,21 +104,21 @@ impl Reader for GeneratorReader {
                 profile.name, partition.number, partition.topic
             )));
         };
-        let next = self.generator.next_sent(source, next.0);
+        let (next, due_us) = self.next(source, next.0);
         self.assigned.retain(|a| a.tag != index);
-        self.assigned.push(Assigned { tag: index, source, next, paused: false });
+        self.assigned.push(Assigned { tag: index, source, next, due_us, paused: false });
         Ok(())
     }
 
     fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {
-        let due_until = self.pace.due_until(self.generator.profile().speed);
+        let due_until = self.pace.due_until(&self.generator);
         let mut taken = 0;
         while taken < budget_bytes
             && let Some(i) = self.earliest(due_until)
         {
             let Assigned { tag, source, next, .. } = self.assigned[i];
             let event = self.generator.event(source, next);
-            self.assigned[i].next = self.generator.next_sent(source, next + 1);
+            (self.assigned[i].next, self.assigned[i].due_us) = self.next(source, next + 1);
             let message = Message {
                 offset: Offset(next),
                 key: Some(event.key),
@@ -135,8 +139,8 @@ impl Reader for GeneratorReader {
     fn position(&self, index: PartitionIndex) -> Position {
         let Some(assigned) = self.assigned.iter().find(|a| a.tag == index) else { return Position::default() };
         let len = self.generator.len(assigned.source);
-        let finished = self.finished(assigned);
-        match self.pace.due_until(self.generator.profile().speed) {
+        let finished = assigned.due_us.is_none();
+        match self.pace.due_until(&self.generator) {
             None => Position { at_end: finished, end: len.map(Offset), finished },
             Some(until) => {
                 let due = self.generator.first_due(assigned.source, until.saturating_add(1)).min(len.unwrap_or(u64::MAX));
