@@ -2,6 +2,7 @@
 
 pub mod cassandra;
 pub mod context;
+pub mod embedded;
 pub mod file;
 pub mod generate;
 pub mod kafka;
