@@ -6,5 +6,7 @@ pub mod embedded;
 pub mod file;
 pub mod generate;
 pub mod kafka;
+pub mod local_log;
+mod prefetch;
 pub mod redis;
 pub mod state_folder;
