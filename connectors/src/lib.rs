@@ -5,6 +5,7 @@ pub mod context;
 pub mod embedded;
 pub mod file;
 pub mod generate;
+pub mod http;
 pub mod kafka;
 pub mod local_log;
 mod prefetch;
