@@ -86,7 +86,7 @@ fn contract(name: &str, source: &dyn Source, ending: Ending, expected: usize) {
 /// The next offset to read is one more than that of the last message, wherever the next message is.
 fn replays_from_every_offset(name: &str, source: &dyn Source, partition: &Discovered, all: &[Message], ending: Ending) {
     let step = (all.len() / 40).max(1);
-    for (i, message) in all.iter().enumerate().step_by(step).chain(all.iter().enumerate().last()) {
+    for (i, message) in all.iter().enumerate().step_by(step).chain(all.iter().enumerate().next_back()) {
         for from in [message.offset, Offset(message.offset.0 + 1)] {
             let rest = if from == message.offset { &all[i..] } else { &all[i + 1..] };
             assert_eq!(read_all(source, partition, from, 4096, ending), rest, "{name}: replay from {}", from.0);

@@ -263,4 +263,11 @@ fn dead_letters_keep_their_bytes_and_are_found() {
         ("open", &[("/power".to_owned(), "not a number".to_owned())][..])
     );
     assert_eq!(store.dead_letter_counts().unwrap().len(), 3);
+    assert_eq!(first.name(), "readings:wind.readings/3@1");
+    assert_eq!(store.dead_letters(&DeadLetterQuery::named(&first.name()).unwrap()).unwrap(), std::slice::from_ref(first));
+    let exploded = DeadLetterQuery::named("s:/a/b.csv/0@7+2").unwrap();
+    assert_eq!((exploded.topic.as_deref(), exploded.offset, exploded.element), (Some("/a/b.csv"), Some(7), Some(2)));
+    for name in ["", "s", "s:t", "s:t/0", "s:t@1", "s:t/x@1", "s:t/0@x", "s:t/0@1+x"] {
+        assert_eq!(DeadLetterQuery::named(name), None, "{name}");
+    }
 }

@@ -240,3 +240,26 @@ fn writers_of_many_threads_get_offsets_of_their_own() {
     expected.sort();
     assert_eq!(take(reader(&log, 0).unwrap().as_mut(), 100), expected);
 }
+
+#[test]
+fn a_successor_goes_on_from_a_log_that_its_predecessor_still_writes() {
+    let folder = Folder::new("adopt");
+    let (old, new) = (folder.0.join("1"), folder.0.join("2"));
+    let (predecessor, _) = LocalLog::open(&old, OPTIONS).unwrap();
+    for i in 0..30 {
+        predecessor.append(0, record(&format!("{i} {}", "x".repeat(60)))).unwrap();
+    }
+    let (successor, torn) = LocalLog::open_from(&old, &new, OPTIONS).unwrap();
+    assert_eq!((torn.len(), texts(&successor)), (0, texts(&predecessor)));
+    for i in 0..20 {
+        predecessor.append(0, record(&format!("lost {i} {}", "x".repeat(60)))).unwrap();
+        successor.append(0, record(&format!("kept {i} {}", "x".repeat(60)))).unwrap();
+    }
+    assert_eq!(texts(&successor).iter().filter(|t| t.starts_with("lost")).count(), 0);
+    let kept = texts(&successor);
+    std::fs::remove_dir_all(&old).unwrap();
+    drop(successor);
+    let (again, _) = LocalLog::open_from(&old, &new, OPTIONS).unwrap();
+    assert_eq!((texts(&again), again.partitions()), (kept, 2));
+    assert!(LocalLog::open_from(&old, &folder.0.join("3"), OPTIONS).is_ok_and(|(log, _)| log.bounds(0).unwrap() == (0..0)));
+}

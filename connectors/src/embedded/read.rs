@@ -213,7 +213,32 @@ fn row_object(row: &Row, columns: &[TableColumn]) -> rusqlite::Result<Map<String
     Ok(object)
 }
 
+impl StoredDeadLetter {
+    /// Its name for people and commands: `readings:wind.readings/3@18213`, with `+2` for the element 2 of that message.
+    pub fn name(&self) -> String {
+        let element = if self.element == 0 { String::new() } else { format!("+{}", self.element) };
+        format!("{}:{}/{}@{}{element}", self.stream, self.topic, self.partition, self.offset)
+    }
+}
+
 impl DeadLetterQuery {
+    /// The one with this [`name`](StoredDeadLetter::name); `None` if it is no such name.
+    pub fn named(name: &str) -> Option<DeadLetterQuery> {
+        let (stream, rest) = name.split_once(':')?;
+        let (place, position) = rest.rsplit_once('@')?;
+        // A topic may be a path, with slashes of its own.
+        let (topic, partition) = place.rsplit_once('/')?;
+        let (offset, element) = position.split_once('+').unwrap_or((position, "0"));
+        Some(DeadLetterQuery {
+            stream: Some(stream.to_owned()),
+            topic: Some(topic.to_owned()),
+            partition: Some(partition.parse().ok()?),
+            offset: Some(offset.parse().ok()?),
+            element: Some(element.parse().ok()?),
+            ..DeadLetterQuery::default()
+        })
+    }
+
     fn sql(&self) -> (String, Vec<Sql>) {
         let text = |t: &Option<String>| t.clone().map(Sql::Text);
         let conditions = [

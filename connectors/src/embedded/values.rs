@@ -54,7 +54,7 @@ pub(super) fn to_json(value: ValueRef, declared: &str) -> Json {
         (ValueRef::Integer(i), "BOOLEAN") => Json::Bool(i != 0),
         (ValueRef::Integer(i), _) => Json::from(i),
         (ValueRef::Real(r), _) => Json::from(r),
-        (ValueRef::Text(bytes), "TIME_TEXT") if matches!(bytes, b"-infinity" | b"infinity") => Json::Null,
+        (ValueRef::Text(b"-infinity" | b"infinity"), "TIME_TEXT") => Json::Null,
         (ValueRef::Text(bytes), "JSON_TEXT") => serde_json::from_slice(bytes).unwrap_or_else(|_| Json::String(text(bytes))),
         (ValueRef::Text(bytes), decimal) if decimal.starts_with("DECIMAL_TEXT") => {
             text(bytes).parse().map_or_else(|_| Json::String(text(bytes)), Json::Number)

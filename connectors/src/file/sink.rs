@@ -15,7 +15,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -24,6 +24,8 @@ pub struct Sink {
     config: SinkConfig,
     context: SinkContext,
     folder: PathBuf,
+    /// Held while this process writes: two would overwrite each other.
+    lock: Option<File>,
     progress: Option<Progress>,
 }
 
@@ -40,7 +42,7 @@ impl Sink {
     /// A sink that has not touched the disk yet.
     pub fn new(config: SinkConfig, context: SinkContext) -> Sink {
         let folder = PathBuf::from(&config.folder);
-        Sink { config, context, folder, progress: None }
+        Sink { config, context, folder, lock: None, progress: None }
     }
 
     fn file_of_view(&self, view: usize) -> String {
@@ -65,6 +67,20 @@ impl Sink {
         match self.config.format {
             OutputFormat::Ndjson => BTreeMap::new(),
             OutputFormat::Csv => (0..self.context.views.len()).map(|i| (self.file_of_view(i), of_view(i))).collect(),
+        }
+    }
+
+    /// The right to write here; another process that has it may end, so it is worth waiting for.
+    fn acquire(&self) -> Result<File, SinkError> {
+        let path = self.folder.join(".lock");
+        let open = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = open.map_err(|e| self.failed("lock", &e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                Err(SinkError::Retry(format!("another process writes to {}: waiting for it to end", self.folder.display())))
+            }
+            Err(TryLockError::Error(e)) => Err(self.failed("lock", &e)),
         }
     }
 
@@ -210,6 +226,9 @@ impl sink::Sink for Sink {
             ));
         }
         fs::create_dir_all(&self.folder).map_err(|e| self.failed("make", &e))?;
+        if self.lock.is_none() {
+            self.lock = Some(self.acquire()?);
+        }
         self.progress = Some(self.settle()?);
         Ok(())
     }

@@ -4,8 +4,9 @@
 //! name of a value, `{{` for a brace. A string that is one placeholder becomes that value with its own type. A
 //! mapping with the single key `int`, `decimal`, `choice`, `by_source` or `walk` is a placeholder as well.
 
-use super::value::{Drawn, Place, TimeFormat, Token, Walk};
-use super::{parse, value::Decimal};
+use super::read_shapes::choice;
+use super::reading::Reading;
+use super::value::{Decimal, Drawn, Place, TimeFormat, Token, Walk};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value as Json;
 
@@ -137,7 +138,7 @@ pub(super) struct Scope<'a> {
     /// The names of the profile's values.
     pub(super) names: &'a [String],
     /// Where mistakes go.
-    pub(super) reading: &'a mut parse::Reading,
+    pub(super) reading: &'a mut Reading,
     /// Counts walks, to tell them apart.
     pub(super) walks: u64,
 }
@@ -164,7 +165,7 @@ impl Scope<'_> {
             ("time", Some(Json::String(format))) => self.time(format, path),
             ("int", Some(bounds)) => self.int(bounds, path),
             ("decimal", Some(shape)) => Decimal::parse(shape, path, self.reading).map(Drawn::Decimal),
-            ("choice", Some(options)) => parse::choice(options, path, self.reading),
+            ("choice", Some(options)) => choice(options, path, self.reading),
             ("by_source", Some(Json::Array(options))) if !options.is_empty() => Some(Drawn::BySource(options.clone())),
             ("walk", Some(shape)) => {
                 self.walks += 1;

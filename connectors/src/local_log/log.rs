@@ -1,5 +1,6 @@
 //! The log: its partitions, appending and removing.
 
+use super::adopt::adopt;
 use super::error::LocalLogError;
 use super::frame::NewRecord;
 use super::partition::Partition;
@@ -43,6 +44,13 @@ impl LocalLog {
             torn.extend(tail);
         }
         Ok((LocalLog { partitions: partitions.into() }, torn))
+    }
+
+    /// Opens the log of a new generation in `folder`, which begins with what the old generation's log in `old` holds. The old
+    /// process may still be alive: what it appends from now on stays in `old`, which can be removed once this returns.
+    pub fn open_from(old: &Path, folder: &Path, options: Options) -> Result<(LocalLog, Vec<TornTail>), LocalLogError> {
+        adopt(old, folder)?;
+        LocalLog::open(folder, options)
     }
 
     /// How many partitions there are, numbered from 0.

@@ -13,8 +13,10 @@
 //!
 //! On failure: a crash leaves at most a torn batch at the end of the last segment, which nobody was promised. Opening
 //! cuts it off, keeps the cut bytes beside the segment and reports it. A write that fails is undone; a sync that fails
-//! closes the log for writing, because nobody knows what is on the disk then.
+//! closes the log for writing, because nobody knows what is on the disk then. A process that takes over from one that may
+//! still be alive opens a log of its own, made from the old one ([`LocalLog::open_from`]).
 
+mod adopt;
 mod error;
 mod frame;
 mod log;
