@@ -1,0 +1,47 @@
+//! What the intake needs from the one who runs it.
+
+use crate::local_log::LocalLog;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The header of a record that came with an `Idempotency-Key`: the key, a slash, its place in the body.
+pub const IDEMPOTENCY_HEADER: &str = "caudal-idempotency";
+
+/// One stream that takes events over HTTP.
+#[derive(Clone)]
+pub struct Intake {
+    /// The job's name, as in the address.
+    pub job: String,
+    /// The stream's name, as in the address.
+    pub stream: String,
+    /// Where its records go.
+    pub log: LocalLog,
+    /// For each partition the next offset that is not bound durably yet.
+    pub bound: watch::Receiver<Vec<u64>>,
+    /// Why nothing is taken now, if that is so.
+    pub paused: watch::Receiver<Option<String>>,
+    /// Tells the time, microseconds since 1970.
+    pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Told when nobody knows what is on the disk: the process must end.
+    pub failed: Arc<dyn Fn(String) + Send + Sync>,
+    /// How much is taken at once.
+    pub limits: Limits,
+}
+
+/// How much is taken at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one request.
+    pub body_bytes_max: usize,
+    /// Requests whose bodies are in memory.
+    pub requests_max: usize,
+    /// How long the answer waits for the binding before it is 202.
+    pub wait_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { body_bytes_max: 16 << 20, requests_max: 32, wait_max: Duration::from_secs(30) }
+    }
+}

@@ -1,0 +1,167 @@
+//! The address, and a request's way: take the body, split it, append, wait for the binding, answer.
+
+use super::body::{Form, records};
+use super::config::{IDEMPOTENCY_HEADER, Intake};
+use super::problem::Problem;
+use crate::local_log::{LocalLogError, NewRecord};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::json;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Semaphore;
+
+/// The longest `Idempotency-Key`.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+/// Seconds after which a client is asked to try again.
+const RETRY_AFTER_S: u32 = 2;
+
+/// A stream's intake with what its requests share.
+struct Target {
+    intake: Intake,
+    /// Bodies that may still be taken into memory.
+    room: Semaphore,
+    /// The partition whose turn it is.
+    turn: AtomicUsize,
+}
+
+type Targets = Arc<[Target]>;
+
+/// The routes that take events, to be served beside others.
+pub fn router(intakes: Vec<Intake>) -> Router {
+    let target = |intake: Intake| Target { room: Semaphore::new(intake.limits.requests_max), intake, turn: AtomicUsize::new(0) };
+    let targets: Targets = intakes.into_iter().map(target).collect();
+    Router::new().route("/v1/jobs/{job}/streams/{stream}/events", post(take)).with_state(targets)
+}
+
+/// Serves the intakes alone, until `until` is done; requests that are being answered then are answered.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    intakes: Vec<Intake>,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    axum::serve(listener, router(intakes)).with_graceful_shutdown(until).await
+}
+
+async fn take(
+    State(targets): State<Targets>,
+    Path((job, stream)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let position = targets.iter().position(|t| t.intake.job == job && t.intake.stream == stream);
+    let position = position.ok_or_else(|| unknown(&targets, &job, &stream))?;
+    let target = &targets[position];
+    if let Some(reason) = target.intake.paused.borrow().clone() {
+        return Err(Problem::unavailable(format!("intake is paused: {reason}"), RETRY_AFTER_S));
+    }
+    let form = form(&headers)?;
+    let idempotency_key = idempotency_key(&headers)?;
+    let (partition, offsets) = {
+        let room = target.room.try_acquire();
+        let _room = room.map_err(|_| Problem::unavailable("too many requests at once", RETRY_AFTER_S))?;
+        let bytes = bytes(&headers, body, target.intake.limits.body_bytes_max).await?;
+        let found = records(&bytes, form).map_err(|cause| Problem::new(StatusCode::BAD_REQUEST, cause))?;
+        let records = new_records(&found, &headers, idempotency_key.as_deref(), (target.intake.now)());
+        append(target, partition(target, &headers), records).await?
+    };
+    let status = if bound(target, partition, offsets.end).await { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let list: Vec<_> = offsets.map(|offset| json!({"partition": partition, "offset": offset})).collect();
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], json!(list).to_string()).into_response())
+}
+
+fn unknown(targets: &Targets, job: &str, stream: &str) -> Problem {
+    let known: Vec<String> = targets.iter().map(|t| format!("{}/{}", t.intake.job, t.intake.stream)).collect();
+    let detail = format!("no stream `{stream}` of a job `{job}` takes events over HTTP; these do: {}", known.join(", "));
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+    let refused = |detail: &str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|e| e.as_bytes());
+    if encoding.is_some_and(|e| !e.eq_ignore_ascii_case(b"identity")) {
+        return Err(refused("compressed bodies are not taken: send it plain"));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).map(|t| t.to_str().unwrap_or_default());
+    Form::of(content_type).ok_or_else(|| {
+        refused("send `content-type: application/json` for a record or an array of them, `application/x-ndjson` for one a line")
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "`Idempotency-Key` is 1 to 255 visible ASCII characters")),
+    }
+}
+
+async fn bytes(headers: &HeaderMap, body: Body, most: usize) -> Result<axum::body::Bytes, Problem> {
+    let too_large = || {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes: send fewer records at once"))
+    };
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse::<usize>().ok());
+    if declared.is_some_and(|len| len > most) {
+        return Err(too_large());
+    }
+    axum::body::to_bytes(body, most).await.map_err(|error| {
+        let over = std::error::Error::source(&error).is_some_and(|e| e.to_string().contains("length limit"));
+        if over { too_large() } else { Problem::new(StatusCode::BAD_REQUEST, format!("the body did not arrive: {error}")) }
+    })
+}
+
+fn new_records(found: &[&[u8]], headers: &HeaderMap, idempotency_key: Option<&str>, now_us: i64) -> Vec<NewRecord> {
+    let key = headers.get("caudal-key").map(|k| k.as_bytes().to_vec());
+    let record = |(place, bytes): (usize, &&[u8])| NewRecord {
+        key: key.clone(),
+        headers: idempotency_key
+            .map(|k| (IDEMPOTENCY_HEADER.to_owned(), format!("{k}/{place}").into_bytes()))
+            .into_iter()
+            .collect(),
+        payload: Some(bytes.to_vec()),
+        time_us: now_us,
+    };
+    found.iter().enumerate().map(record).collect()
+}
+
+fn partition(target: &Target, headers: &HeaderMap) -> i32 {
+    match headers.get("caudal-key") {
+        Some(key) => target.intake.log.partition_of(key.as_bytes()),
+        None => {
+            let turn = target.turn.fetch_add(1, Ordering::Relaxed) % target.intake.log.partitions();
+            i32::try_from(turn).expect("partitions are counted in 16 bits")
+        }
+    }
+}
+
+async fn append(target: &Target, partition: i32, records: Vec<NewRecord>) -> Result<(i32, Range<u64>), Problem> {
+    let log = target.intake.log.clone();
+    let appended = tokio::task::spawn_blocking(move || log.append_batch(partition, &records)).await;
+    let appended =
+        appended.map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("appending ended unexpectedly: {e}")))?;
+    match appended {
+        Ok(offsets) => Ok((partition, offsets)),
+        Err(error @ LocalLogError::TooLarge { .. }) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
+        Err(error @ LocalLogError::Sync { .. }) => {
+            (target.intake.failed)(error.to_string());
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+        }
+        Err(error) => Err(Problem::unavailable(error.to_string(), RETRY_AFTER_S)),
+    }
+}
+
+/// Waits until everything below `end` is bound; whether that came in time.
+async fn bound(target: &Target, partition: i32, end: u64) -> bool {
+    let mut bound = target.intake.bound.clone();
+    let place = usize::try_from(partition).expect("a partition that was appended to");
+    let reached = bound.wait_for(|next| next.get(place).is_some_and(|next| *next >= end));
+    matches!(tokio::time::timeout(target.intake.limits.wait_max, reached).await, Ok(Ok(_)))
+}

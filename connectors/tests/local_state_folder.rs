@@ -1,0 +1,164 @@
+//! The state folder against the promise of the state port, and against the ways people start a job wrongly.
+
+use caudal_connectors::state_folder::{FolderBlobs, RESERVE_BYTES, StateFolder, StateFolderError};
+use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, MemoryBlobs};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("caudal-state-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The same suite over every implementation of the port.
+fn contract(blobs: &dyn Blobs) {
+    assert!(matches!(blobs.read("log/1"), Err(BlobError::Missing(name)) if name == "log/1"));
+    assert_eq!(blobs.create("log/1", b"first").unwrap(), Created::New);
+    assert_eq!(blobs.create("log/1", b"second").unwrap(), Created::Exists);
+    assert_eq!(blobs.read("log/1").unwrap(), b"first");
+    assert_eq!(blobs.create("log/empty", b"").unwrap(), Created::New);
+    assert_eq!(blobs.create("log/deep/10", b"x").unwrap(), Created::New);
+    assert_eq!(blobs.create("logs", b"x").unwrap(), Created::New);
+    assert_eq!(blobs.create("seg.1_a-b/7", b"0123456789").unwrap(), Created::New);
+    assert_eq!(blobs.list("log/").unwrap(), ["log/1", "log/deep/10", "log/empty"]);
+    assert_eq!(blobs.list("log").unwrap(), ["log/1", "log/deep/10", "log/empty", "logs"]);
+    assert_eq!(blobs.list("log/d").unwrap(), ["log/deep/10"]);
+    assert_eq!(blobs.list("nothing/here").unwrap(), [""; 0]);
+    assert_eq!(blobs.list("").unwrap().len(), 5);
+    for (offset, len, expected) in [(0, 3, "012"), (8, 9, "89"), (10, 1, ""), (99, 1, ""), (3, usize::MAX, "3456789")] {
+        assert_eq!(blobs.read_range("seg.1_a-b/7", offset, len).unwrap(), expected.as_bytes());
+    }
+    blobs.delete("log/1").unwrap();
+    blobs.delete("log/1").unwrap();
+    assert!(matches!(blobs.read("log/1"), Err(BlobError::Missing(_))));
+    assert_eq!(blobs.create("log/1", b"third").unwrap(), Created::New);
+}
+
+#[test]
+fn blobs_in_memory_and_on_disk_obey_one_contract() {
+    let folder = Folder::new("contract");
+    contract(&MemoryBlobs::default());
+    contract(&FolderBlobs::open(&folder.0).unwrap());
+}
+
+#[test]
+fn names_that_leave_the_folder_or_clash_with_ours_are_refused() {
+    let folder = Folder::new("names");
+    let blobs = FolderBlobs::open(&folder.0).unwrap();
+    for name in ["", "/a", "a/", "a//b", "../a", "a/../b", ".tmp-1", "a/.b", "A", "ü", "a b", "a\0b", &"x".repeat(201)] {
+        assert!(matches!(blobs.create(name, b""), Err(BlobError::Io { .. })), "{name:?} was taken");
+    }
+}
+
+#[test]
+fn of_many_writers_of_one_name_exactly_one_wins() {
+    let folder = Folder::new("race");
+    let (one, other) = (Arc::new(FolderBlobs::open(&folder.0).unwrap()), Arc::new(FolderBlobs::open(&folder.0).unwrap()));
+    for slot in 0..20 {
+        let name = format!("log/{slot:020}");
+        let writers: Vec<_> = (0..4u8)
+            .map(|i| {
+                let (blobs, name) = (Arc::clone(if i % 2 == 0 { &one } else { &other }), name.clone());
+                std::thread::spawn(move || (i, blobs.create(&name, &[i; 4096]).unwrap()))
+            })
+            .collect();
+        let outcomes: Vec<_> = writers.into_iter().map(|w| w.join().unwrap()).collect();
+        let winners: Vec<u8> = outcomes.iter().filter(|(_, c)| *c == Created::New).map(|(i, _)| *i).collect();
+        assert_eq!(winners.len(), 1, "slot {slot}: {outcomes:?}");
+        assert_eq!(one.read(&name).unwrap(), vec![winners[0]; 4096]);
+    }
+}
+
+#[test]
+fn what_a_crash_left_half_written_is_removed_at_the_next_start() {
+    let folder = Folder::new("leftover");
+    drop(StateFolder::open(&folder.0, "wind", false).unwrap());
+    let log = folder.0.join("blobs/log");
+    std::fs::create_dir_all(&log).unwrap();
+    for path in [log.join(".tmp-99-0"), folder.0.join("blobs/.tmp-99-1"), folder.0.join(".tmp-job-99")] {
+        std::fs::write(path, b"half").unwrap();
+    }
+    let reopened = StateFolder::open(&folder.0, "wind", false).unwrap();
+    assert!(std::fs::read_dir(&log).unwrap().next().is_none());
+    assert!(!folder.0.join("blobs/.tmp-99-1").exists() && !folder.0.join(".tmp-job-99").exists());
+    assert_eq!(reopened.blobs().list("").unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_folder_in_use_is_refused_with_the_holders_pid() {
+    let folder = Folder::new("lock");
+    let first = StateFolder::open(&folder.0, "wind", false).unwrap();
+    let error = StateFolder::open(&folder.0, "wind", false).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains(&format!("in use by process {}", std::process::id())), "{error}");
+    assert!(!error.restart_may_help());
+    drop(first);
+    StateFolder::open(&folder.0, "wind", false).unwrap();
+}
+
+#[test]
+fn who_takes_over_holds_the_lock_against_the_next_even_when_the_old_one_ends() {
+    let folder = Folder::new("takeover");
+    let old = StateFolder::open(&folder.0, "wind", false).unwrap();
+    let new = StateFolder::open(&folder.0, "wind", true).unwrap();
+    assert!(matches!(StateFolder::open(&folder.0, "wind", false), Err(StateFolderError::InUse { .. })));
+    drop(old);
+    assert!(matches!(StateFolder::open(&folder.0, "wind", false), Err(StateFolderError::InUse { .. })));
+    drop(new);
+    StateFolder::open(&folder.0, "wind", false).unwrap();
+}
+
+#[test]
+fn folders_of_others_are_refused() {
+    let folder = Folder::new("owner");
+    drop(StateFolder::open(&folder.0, "wind", false).unwrap());
+    let error = StateFolder::open(&folder.0, "bank", true).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("belongs to the job `wind`, not to `bank`"), "{error}");
+
+    let home = Folder::new("foreign");
+    std::fs::create_dir_all(home.0.join("photos")).unwrap();
+    let error = StateFolder::open(&home.0, "wind", false).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("`photos`"), "{error}");
+    assert!(!home.0.join("JOB").exists() && !home.0.join("lock").exists());
+
+    let volume = Folder::new("volume");
+    std::fs::create_dir_all(volume.0.join("lost+found")).unwrap();
+    StateFolder::open(&volume.0, "wind", false).unwrap();
+
+    let file = Folder::new("file");
+    std::fs::create_dir_all(&file.0).unwrap();
+    std::fs::write(file.0.join("a"), b"").unwrap();
+    assert!(StateFolder::open(file.0.join("a"), "wind", false).is_err());
+}
+
+#[test]
+fn the_reserve_is_given_back_once_and_made_again() {
+    let folder = Folder::new("reserve");
+    let state = StateFolder::open(&folder.0, "wind", false).unwrap();
+    let size = || std::fs::metadata(folder.0.join("reserve")).map(|m| m.len()).ok();
+    assert_eq!(size(), Some(RESERVE_BYTES));
+    assert!(state.release_reserve().unwrap());
+    assert_eq!(size(), None);
+    assert!(!state.release_reserve().unwrap());
+    state.restore_reserve().unwrap();
+    assert_eq!(size(), Some(RESERVE_BYTES));
+}
+
+#[test]
+fn every_generation_has_its_own_folder() {
+    let folder = Folder::new("generation");
+    let state = StateFolder::open(&folder.0, "wind", false).unwrap();
+    assert_ne!(state.generation(1).unwrap(), state.generation(2).unwrap());
+    assert!(state.generation(1).unwrap().is_dir());
+}

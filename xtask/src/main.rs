@@ -1,0 +1,66 @@
+//! `cargo xtask`: chores of the repository.
+
+use std::process::{Command, ExitCode};
+use xtask::services::{Running, Service, StartError};
+
+const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match parse(&arguments) {
+        Ok((services, command)) => run(&services, command),
+        Err(mistake) => {
+            eprintln!("{mistake}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Splits the command line into the services wanted and the command to run with them.
+fn parse(arguments: &[String]) -> Result<(Vec<Service>, &[String]), String> {
+    let [verb, rest @ ..] = arguments else { return Err("no chore is named".to_owned()) };
+    if verb != "services" {
+        return Err(format!("unknown chore {verb}"));
+    }
+    let (services, rest) = match rest {
+        [flag, names, rest @ ..] if flag == "--only" => (names.split(',').map(named).collect::<Result<_, _>>()?, rest),
+        rest => (Service::ALL.to_vec(), rest),
+    };
+    match rest {
+        [dashes, command @ ..] if dashes == "--" && !command.is_empty() => Ok((services, command)),
+        _ => Err("the command to run comes after --".to_owned()),
+    }
+}
+
+fn named(name: &str) -> Result<Service, String> {
+    Service::ALL.into_iter().find(|service| service.name() == name).ok_or_else(|| format!("unknown service {name}"))
+}
+
+/// Starts the services, runs the command with their addresses in its environment, stops the services.
+fn run(services: &[Service], command: &[String]) -> ExitCode {
+    let running = match start(services) {
+        Ok(running) => running,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let addresses = running.iter().map(|service| (service.variable, &service.address));
+    let status = Command::new(&command[0]).args(&command[1..]).envs(addresses).status();
+    drop(running);
+    match status {
+        Ok(status) => status.code().map_or(ExitCode::FAILURE, |code| ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        Err(cause) => {
+            eprintln!("cannot run {}: {cause}", command[0]);
+            ExitCode::from(127)
+        }
+    }
+}
+
+/// All of them at once: each takes seconds, and none needs another.
+fn start(services: &[Service]) -> Result<Vec<Running>, StartError> {
+    std::thread::scope(|scope| {
+        let starts: Vec<_> = services.iter().map(|service| scope.spawn(|| service.start())).collect();
+        starts.into_iter().map(|start| start.join().expect("starting a service does not panic")).collect()
+    })
+}

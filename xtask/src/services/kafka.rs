@@ -1,0 +1,117 @@
+//! Apache Kafka 4.1: one node, broker and controller in one, from the jars that Maven has.
+//!
+//! Three listeners on free ports: the clients' (plain, or with login and TLS as asked), the broker's own, and the
+//! controller's. Topics are not made by mentioning them, so that an unknown topic is an unknown topic.
+
+use super::folder::Folder;
+use super::process::{Process, run};
+use super::{Running, StartError, certificates, maven, ports};
+use std::path::Path;
+use std::time::Duration;
+
+/// The release that tests and benchmarks run against.
+pub const VERSION: &str = "4.1.0";
+
+/// The login of a broker that asks for one.
+pub const USER: &str = "caudal";
+
+/// Its password.
+pub const PASSWORD: &str = "correct-horse";
+
+/// A cluster id; every cluster is alone on its ports.
+const CLUSTER: &str = "Y2F1ZGFsLXRlc3RzLTAwMQ";
+
+/// How the clients' listener is secured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KafkaOptions {
+    /// Clients log in with [`USER`] and [`PASSWORD`], by PLAIN or SCRAM-SHA-256.
+    pub sasl: bool,
+    /// The connection is TLS; the authority is [`ca`].
+    pub tls: bool,
+}
+
+/// Starts a broker and returns once it serves clients.
+pub fn start(options: &KafkaOptions) -> Result<Running, StartError> {
+    maven::require_java()?;
+    let jars = jars()?;
+    let folder = Folder::new("kafka")?;
+    let [clients, broker, controller] = ports::free()?;
+    if options.tls {
+        certificates::make(&folder)?;
+    }
+    folder.write("server.properties", &properties(options, folder.path(), [clients, broker, controller]))?;
+    let class_path = maven::class_path(&jars);
+    format_storage(&class_path, &folder)?;
+    let mut process = Process::spawn("kafka", &folder, &java(&class_path, "kafka.Kafka", &["server.properties"]))?;
+    process.wait_until(Duration::from_secs(60), |printed| printed.contains("Kafka Server started"))?;
+    Ok(Running { address: format!("127.0.0.1:{clients}"), variable: "CAUDAL_TEST_KAFKA", process, folder })
+}
+
+/// The PEM file of the authority that signed a TLS broker's certificate.
+pub fn ca(running: &Running) -> String {
+    running.folder.path().join(certificates::CA).display().to_string()
+}
+
+fn jars() -> Result<std::path::PathBuf, StartError> {
+    let kafka = format!("org.apache.kafka:kafka_2.13:{VERSION}");
+    // Kafka's jars bring no logger of their own; readiness is read off the log.
+    maven::jars(&format!("kafka-{VERSION}"), &[&kafka, "org.slf4j:slf4j-simple:1.7.36"])
+}
+
+/// Makes the metadata of a new cluster, the SCRAM login included.
+fn format_storage(class_path: &str, folder: &Folder) -> Result<(), StartError> {
+    let scram = format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]");
+    let arguments = ["format", "-t", CLUSTER, "-c", "server.properties", "--add-scram", &scram];
+    run(&java(class_path, "kafka.tools.StorageTool", &arguments), folder.path()).map(|_| ())
+}
+
+fn java<'a>(class_path: &'a str, class: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    let quick = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Djava.awt.headless=true"];
+    [&["java"], &quick[..], &["-cp", class_path, class], arguments].concat()
+}
+
+/// `server.properties`, line by line.
+fn properties(options: &KafkaOptions, folder: &Path, [clients, broker, controller]: [u16; 3]) -> String {
+    let protocol = match (options.sasl, options.tls) {
+        (false, false) => "PLAINTEXT",
+        (false, true) => "SSL",
+        (true, false) => "SASL_PLAINTEXT",
+        (true, true) => "SASL_SSL",
+    };
+    let folder = folder.display();
+    let mut text = format!(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         controller.listener.names=CONTROLLER\n\
+         inter.broker.listener.name=BROKER\n\
+         listeners=CLIENTS://127.0.0.1:{clients},BROKER://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=CLIENTS://127.0.0.1:{clients},BROKER://127.0.0.1:{broker}\n\
+         listener.security.protocol.map=CLIENTS:{protocol},BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         log.dirs={folder}/data\n\
+         auto.create.topics.enable=false\n\
+         message.max.bytes=20971520\n\
+         offsets.topic.num.partitions=1\n\
+         offsets.topic.replication.factor=1\n\
+         share.coordinator.state.topic.num.partitions=1\n\
+         share.coordinator.state.topic.replication.factor=1\n\
+         transaction.state.log.num.partitions=1\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n\
+         log.initial.task.delay.ms=500\n\
+         log.retention.check.interval.ms=1000\n"
+    );
+    if options.sasl {
+        let login = "listener.name.clients";
+        text += &format!(
+            "{login}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
+             {login}.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
+             {login}.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n"
+        );
+    }
+    if options.tls {
+        text += &format!("ssl.keystore.type=PEM\nssl.keystore.location={folder}/{}\n", certificates::SERVER);
+    }
+    text
+}

@@ -1,0 +1,74 @@
+//! Real services from packages alone, on free loopback ports, each with a data folder of its own.
+//!
+//! ```text
+//! Service::start ─▶ Running { address, variable } ─▶ the test reads CAUDAL_TEST_… ─▶ drop: killed, folder removed
+//! ```
+//!
+//! A service lives as long as its [`Running`]: dropping that kills it by its process id, and a watcher beside it does
+//! the same when the process that started it dies in any other way, so that nothing is left behind ([`process`]).
+//! A service of a special kind is started by its own module: [`kafka::start`] takes [`kafka::KafkaOptions`].
+//!
+//! To add a service: a file with `pub fn start(…) -> Result<Running, StartError>` that writes its configuration into
+//! a [`folder::Folder`], spawns a [`process::Process`] and waits until it answers; then a line in [`Service`].
+
+pub mod certificates;
+pub mod folder;
+pub mod kafka;
+pub mod maven;
+pub mod ports;
+pub mod process;
+
+use folder::Folder;
+use process::Process;
+use std::fmt;
+
+/// The services that tests know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// One broker and controller, without login.
+    Kafka,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Service; 1] = [Service::Kafka];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Kafka => "kafka",
+        }
+    }
+
+    /// Starts it as most tests want it, and returns once it answers.
+    pub fn start(self) -> Result<Running, StartError> {
+        match self {
+            Service::Kafka => kafka::start(&kafka::KafkaOptions::default()),
+        }
+    }
+}
+
+/// A service that answers; stopped, with all its data gone, when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    /// `127.0.0.1:port`.
+    pub address: String,
+    /// The environment variable that tells tests the address.
+    pub variable: &'static str,
+    /// Dropped before the folder it writes into.
+    pub process: Process,
+    /// Configuration, data, log and certificates.
+    pub folder: Folder,
+}
+
+/// Why a service did not start, in one line that says what to do.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
