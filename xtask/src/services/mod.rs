@@ -11,12 +11,14 @@
 //! To add a service: a file with `pub fn start(…) -> Result<Running, StartError>` that writes its configuration into
 //! a [`folder::Folder`], spawns a [`process::Process`] and waits until it answers; then a line in [`Service`].
 
+pub mod cassandra;
 pub mod certificates;
 pub mod folder;
 pub mod kafka;
 pub mod maven;
 pub mod ports;
 pub mod process;
+pub mod redis;
 
 use folder::Folder;
 use process::Process;
@@ -27,16 +29,22 @@ use std::fmt;
 pub enum Service {
     /// One broker and controller, without login.
     Kafka,
+    /// One server, without login.
+    Redis,
+    /// One node, without login.
+    Cassandra,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Service; 1] = [Service::Kafka];
+    pub const ALL: [Service; 3] = [Service::Kafka, Service::Redis, Service::Cassandra];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Service::Kafka => "kafka",
+            Service::Redis => "redis",
+            Service::Cassandra => "cassandra",
         }
     }
 
@@ -44,6 +52,8 @@ impl Service {
     pub fn start(self) -> Result<Running, StartError> {
         match self {
             Service::Kafka => kafka::start(&kafka::KafkaOptions::default()),
+            Service::Redis => redis::start(&redis::RedisOptions::default()),
+            Service::Cassandra => cassandra::start(&cassandra::CassandraOptions::default()),
         }
     }
 }
