@@ -67,7 +67,7 @@ fn configuration(options: &RedisOptions, folder: &Folder, port: u16) -> String {
     };
     if options.password {
         text += &format!(
-            "user default off\nuser {USER} on >{PASSWORD} ~* &* +@all\nuser {READER} on >{PASSWORD} ~* +@read +ping +info +client|setinfo\n"
+            "user default off\nuser {USER} on >{PASSWORD} ~* &* +@all\nuser {READER} on >{PASSWORD} ~* +@read +ping +info\n"
         );
     }
     text
