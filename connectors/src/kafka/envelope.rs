@@ -133,8 +133,10 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use caudal_pipeline::plan::WindowPlan;
     use caudal_pipeline::ports::sink::RowState;
     use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
+    use caudal_pipeline::time::Span;
     use caudal_pipeline::value::{Column, ColumnType, Field, FieldType, Value};
 
     fn context() -> SinkContext {
@@ -143,6 +145,7 @@ mod tests {
             job: "wind-farm".to_owned(),
             views: vec![ViewDescription {
                 name: "per_minute".to_owned(),
+                window: WindowPlan::Tumbling { size: Span::seconds(60) },
                 group: vec![field("farm", FieldType::Text), field("class", FieldType::Decimal(1))],
                 columns: vec![Column { name: "n".to_owned(), column_type: ColumnType::Integer }],
             }],

@@ -4,9 +4,10 @@ use super::broker::{Broker, Found, body};
 use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_connectors::kafka::config::{Publication, Published, SinkConfig};
 use caudal_connectors::kafka::sink::KafkaSink;
+use caudal_pipeline::plan::WindowPlan;
 use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Row, RowState, SetAside, Sink, SinkError};
 use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
-use caudal_pipeline::time::{EventTime, SECOND_US, Version};
+use caudal_pipeline::time::{EventTime, SECOND_US, Span, Version};
 use caudal_pipeline::value::{Cell, Column, ColumnType, Field, FieldType, Value};
 
 /// Versions are wall time: a job that runs now.
@@ -20,6 +21,7 @@ fn context() -> SinkContext {
         job: "wind-farm".to_owned(),
         views: vec![ViewDescription {
             name: "per_minute".to_owned(),
+            window: WindowPlan::Tumbling { size: Span::seconds(60) },
             group: vec![Field { name: "farm".to_owned(), field_type: FieldType::Text }],
             columns: vec![Column { name: "n".to_owned(), column_type: ColumnType::Integer }],
         }],

@@ -65,7 +65,8 @@ pub fn ca(running: &Running) -> String {
     running.folder.path().join(certificates::CA).display().to_string()
 }
 
-fn jars() -> Result<PathBuf, StartError> {
+/// The folder of its jars, fetched if this is the first time.
+pub(super) fn jars() -> Result<PathBuf, StartError> {
     let kafka = format!("org.apache.kafka:kafka_2.13:{VERSION}");
     // Kafka's jars bring no logger of their own; readiness is read off the log.
     maven::jars(&format!("kafka-{VERSION}"), &[&kafka, "org.slf4j:slf4j-simple:1.7.36"])
