@@ -79,3 +79,31 @@ fn start(services: &[Service]) -> Result<Vec<Running>, StartError> {
         starts.into_iter().map(|start| start.join().expect("starting a service does not panic")).collect()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<(Vec<Service>, Vec<String>), String> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&arguments).map(|(services, command)| (services, command.to_vec()))
+    }
+
+    #[test]
+    fn services_and_command_are_told_apart() {
+        assert_eq!(
+            parsed("services -- a --only b").unwrap(),
+            (Service::ALL.to_vec(), vec!["a".into(), "--only".into(), "b".into()])
+        );
+        assert_eq!(parsed("services --only kafka,redis -- a").unwrap().0, [Service::Kafka, Service::Redis]);
+        for (line, mistake) in [
+            ("", "no chore is named"),
+            ("service -- a", "unknown chore service"),
+            ("services --only mongo -- a", "unknown service mongo"),
+            ("services a", "the command to run comes after --"),
+            ("services --", "the command to run comes after --"),
+        ] {
+            assert_eq!(parsed(line).unwrap_err(), mistake, "{line}");
+        }
+    }
+}

@@ -105,8 +105,18 @@ pub(super) fn read_back(properties: &BTreeMap<String, String>) -> ClientConfig {
 
 /// The part of the properties by which any client reaches the brokers.
 pub(super) fn connection(properties: &BTreeMap<String, String>) -> ClientConfig {
-    const PREFIXES: [&str; 9] =
-        ["bootstrap.", "metadata.broker.list", "security.", "sasl.", "ssl.", "client.", "socket.", "broker.", "enable.ssl"];
+    const PREFIXES: [&str; 10] = [
+        "bootstrap.",
+        "metadata.broker.list",
+        "security.",
+        "sasl.",
+        "ssl.",
+        "client.",
+        "socket.",
+        "broker.",
+        "enable.ssl",
+        "enable.sasl",
+    ];
     let mut config = base();
     for (name, value) in properties {
         if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
