@@ -56,7 +56,7 @@ pub fn restart(running: &mut Running) -> Result<(), StartError> {
 fn serve(jars: &Path, folder: &Folder) -> Result<Process, StartError> {
     let class_path = maven::class_path(jars);
     let mut process = Process::spawn("kafka", folder, &java(&class_path, "kafka.Kafka", &["server.properties"]))?;
-    process.wait_until(Duration::from_secs(60), |printed| printed.contains("Kafka Server started"))?;
+    process.wait_until(Duration::from_secs(120), |printed| printed.contains("Kafka Server started"))?;
     Ok(process)
 }
 
