@@ -4,6 +4,7 @@
 //! names and types: they come from here, once, when the sink is made. [`row_json`] is the one JSON form of a row
 //! that Redis members, Kafka values and NDJSON files share.
 
+use caudal_pipeline::plan::WindowPlan;
 use caudal_pipeline::ports::sink::Row;
 use caudal_pipeline::time::EventTime;
 use caudal_pipeline::value::{Cell, Column, Field};
@@ -25,6 +26,8 @@ pub struct SinkContext {
 pub struct ViewDescription {
     /// Its name in the job file and in every store.
     pub name: String,
+    /// How event time is cut: stores that split a group's rows by time choose the pieces by it.
+    pub window: WindowPlan,
     /// The group's fields, in the order of `Row::group`.
     pub group: Vec<Field>,
     /// The result columns, in the order of `Row::cells`.
@@ -69,12 +72,13 @@ fn bound_json(bound: EventTime) -> Json {
 mod tests {
     use super::*;
     use caudal_pipeline::ports::sink::RowState;
-    use caudal_pipeline::time::Version;
+    use caudal_pipeline::time::{Span, Version};
     use caudal_pipeline::value::{ColumnType, FieldType, Value};
 
     fn power() -> ViewDescription {
         ViewDescription {
             name: "per_minute".to_owned(),
+            window: WindowPlan::Tumbling { size: Span::seconds(60) },
             group: vec![
                 Field { name: "farm".to_owned(), field_type: FieldType::Text },
                 Field { name: "class".to_owned(), field_type: FieldType::Decimal(1) },

@@ -3,10 +3,14 @@
 use std::process::{Command, ExitCode};
 use xtask::services::{Running, Service, StartError};
 
-const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]";
+const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]
+       cargo xtask fetch";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["fetch"] {
+        return fetch();
+    }
     match parse(&arguments) {
         Ok((services, command)) => run(&services, command),
         Err(mistake) => {
@@ -36,6 +40,17 @@ fn named(name: &str) -> Result<Service, String> {
     Service::ALL.into_iter().find(|service| service.name() == name).ok_or_else(|| format!("unknown service {name}"))
 }
 
+/// Fetches all that services need beside Debian packages.
+fn fetch() -> ExitCode {
+    match Service::ALL.into_iter().try_for_each(Service::fetch) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Starts the services, runs the command with their addresses in its environment, stops the services.
 fn run(services: &[Service], command: &[String]) -> ExitCode {
     let running = match start(services) {
@@ -63,4 +78,32 @@ fn start(services: &[Service]) -> Result<Vec<Running>, StartError> {
         let starts: Vec<_> = services.iter().map(|service| scope.spawn(|| service.start())).collect();
         starts.into_iter().map(|start| start.join().expect("starting a service does not panic")).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<(Vec<Service>, Vec<String>), String> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&arguments).map(|(services, command)| (services, command.to_vec()))
+    }
+
+    #[test]
+    fn services_and_command_are_told_apart() {
+        assert_eq!(
+            parsed("services -- a --only b").unwrap(),
+            (Service::ALL.to_vec(), vec!["a".into(), "--only".into(), "b".into()])
+        );
+        assert_eq!(parsed("services --only kafka,redis -- a").unwrap().0, [Service::Kafka, Service::Redis]);
+        for (line, mistake) in [
+            ("", "no chore is named"),
+            ("service -- a", "unknown chore service"),
+            ("services --only mongo -- a", "unknown service mongo"),
+            ("services a", "the command to run comes after --"),
+            ("services --", "the command to run comes after --"),
+        ] {
+            assert_eq!(parsed(line).unwrap_err(), mistake, "{line}");
+        }
+    }
 }

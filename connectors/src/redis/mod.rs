@@ -1,3 +1,51 @@
-//! (contract; to be replaced by the real module)
+//! Redis 7 and Valkey: the newest rows of every group, and a board that is always consistent.
+//!
+//! ```text
+//! wind-farm:per_minute:{north}        ZSET  score window start (ms), member JSON: one a window
+//! wind-farm:per_minute:groups:0 … 15  ZSET  score newest window end (ms), member group
+//! {wind-farm}:latest:per_minute       HASH  group → newest row
+//! {wind-farm}:asof                    HASH  v, epoch, complete_until:<view>, final_until:<view>
+//! ```
+//!
+//! # What is written
+//!
+//! A member is `{"start", "end", "state", "v", "expires"?, column…}`: bounds in RFC 3339 (null when unwindowed), `v` the
+//! version in 19 digits, so that versions compare as text, `expires` in milliseconds where the row expires at all. A
+//! group is its values joined by `|` ([`keys`] says how they are escaped). An unwindowed row is the only member of its
+//! key, with score 0. A merged session stays as a member whose state is `gone`.
+//!
+//! # Guarantee
+//!
+//! [`Guarantee::VersionedRows`](caudal_pipeline::ports::sink::Guarantee): every write goes through a function in the
+//! server (`functions.lua`) that keeps what is newer. Repeated, delayed and reordered cuts end in the same rows. Rows
+//! come first, the board last in one atomic call that names the version it follows, so that the board is never ahead
+//! of the rows and shows one cut only.
+//!
+//! A board that holds another version than the cut follows is one that a fail-over set back, or that a cut reached
+//! whose cursor was then lost. The cut's rows are then laid over what is stored, never over a newer board. If the
+//! board was *behind*, groups that changed in between and have not changed since are old until they change again:
+//! `{job}:asof` says so in `lost_after`, the version from which on calls were lost. A cut from the very beginning
+//! replaces the board whole and takes that mark away.
+//!
+//! A row is gone from its key once it has expired, and the key once its last row has. The index forgets a group when
+//! event time has passed its newest window's retention. `truncated:<view>` in `{job}:asof` marks a board hash that
+//! has reached its declared number of groups and lists no further ones.
+//!
+//! # Failure
+//!
+//! A server that is away, loading, failing over, full or read-only is tried again for ever. A refused login or
+//! certificate, a missing permission, a key of a foreign type, a server older than 7 that has scripts switched off, or a
+//! member of a cluster stop the sink with what to do. Functions that were flushed are loaded again within the write.
+//! Dead letters are not kept here.
 
+mod board;
 pub mod config;
+mod connection;
+mod error;
+mod functions;
+pub mod keys;
+mod member;
+mod rows;
+mod sink;
+
+pub use sink::RedisSink;

@@ -11,12 +11,15 @@
 //! To add a service: a file with `pub fn start(…) -> Result<Running, StartError>` that writes its configuration into
 //! a [`folder::Folder`], spawns a [`process::Process`] and waits until it answers; then a line in [`Service`].
 
+pub mod cassandra;
 pub mod certificates;
 pub mod folder;
 pub mod kafka;
 pub mod maven;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
+pub mod redis;
 
 use folder::Folder;
 use process::Process;
@@ -27,16 +30,25 @@ use std::fmt;
 pub enum Service {
     /// One broker and controller, without login.
     Kafka,
+    /// One server, without login.
+    Redis,
+    /// One node, without login.
+    Cassandra,
+    /// One server that scrapes itself.
+    Prometheus,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Service; 1] = [Service::Kafka];
+    pub const ALL: [Service; 4] = [Service::Kafka, Service::Redis, Service::Cassandra, Service::Prometheus];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Service::Kafka => "kafka",
+            Service::Redis => "redis",
+            Service::Cassandra => "cassandra",
+            Service::Prometheus => "prometheus",
         }
     }
 
@@ -44,6 +56,18 @@ impl Service {
     pub fn start(self) -> Result<Running, StartError> {
         match self {
             Service::Kafka => kafka::start(&kafka::KafkaOptions::default()),
+            Service::Redis => redis::start(&redis::RedisOptions::default()),
+            Service::Cassandra => cassandra::start(&cassandra::CassandraOptions::default()),
+            Service::Prometheus => prometheus::start(&[]),
+        }
+    }
+
+    /// Fetches what it needs beside Debian packages, if that is not there yet.
+    pub fn fetch(self) -> Result<(), StartError> {
+        match self {
+            Service::Kafka => kafka::jars().map(|_| ()),
+            Service::Cassandra => cassandra::jars().map(|_| ()),
+            Service::Redis | Service::Prometheus => Ok(()),
         }
     }
 }

@@ -36,6 +36,9 @@ exec "$@"
 /// Between two looks at a service that is starting.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How a shell ends that finds no such command.
+const NOT_FOUND: i32 = 127;
+
 /// A running service. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -72,7 +75,10 @@ impl Process {
         let deadline = Instant::now() + limit;
         while !ready(&self.printed()) {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(self.failure(&format!("ended with {status} while starting")));
+                return Err(match status.code() {
+                    Some(NOT_FOUND) => StartError(format!("{} is not installed: run .ci/install", self.name)),
+                    _ => self.failure(&format!("ended with {status} while starting")),
+                });
             }
             if Instant::now() > deadline {
                 return Err(self.failure(&format!("did not answer within {} s", limit.as_secs())));
@@ -124,4 +130,68 @@ pub fn run(command: &[&str], folder: &Path) -> Result<String, StartError> {
         })?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(text) } else { Err(StartError(format!("{} failed: {}", command.join(" "), text.trim()))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A service that says that it is there and then waits for ever.
+    fn idle(folder: &Folder) -> Process {
+        let mut process = Process::spawn("idle", folder, &["sh", "-c", "echo ready; exec sleep 1000"]).unwrap();
+        process.wait_until(SOON, |printed| printed.contains("ready")).unwrap();
+        process
+    }
+
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !holds() {
+            assert!(Instant::now() < deadline, "still not: {what}");
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+    }
+
+    #[test]
+    fn dropping_kills_and_leaves_nothing() {
+        let folder = Folder::new("test").unwrap();
+        let path = folder.path().to_owned();
+        let process = idle(&folder);
+        let id = process.id();
+        drop((process, folder));
+        assert!(!Path::new(&format!("/proc/{id}")).exists() && !path.exists());
+    }
+
+    #[test]
+    fn a_service_and_its_folder_do_not_outlive_whoever_started_it() {
+        let folder = Folder::new("test").unwrap();
+        let mut process = idle(&folder);
+        // What the kernel does when we are killed: the pipe is closed, and nothing is dropped.
+        process._lifeline = None;
+        eventually("the service has ended", || process.child.try_wait().unwrap().is_some());
+        eventually("the folder is gone", || !folder.path().exists());
+    }
+
+    #[test]
+    fn a_killed_service_keeps_its_folder_and_starts_again_on_it() {
+        let folder = Folder::new("test").unwrap();
+        let mut process = idle(&folder);
+        process.kill();
+        process = idle(&folder);
+        // The first one's watcher has seen its pipe close by now or will: it must let the second one be.
+        for _ in 0..5 {
+            std::thread::park_timeout(LOOK_AGAIN);
+            assert!(process.child.try_wait().unwrap().is_none() && folder.path().exists());
+        }
+    }
+
+    #[test]
+    fn a_service_that_fails_shows_its_last_lines_and_a_missing_one_what_to_do() {
+        let folder = Folder::new("test").unwrap();
+        let fails = |command: &[&str]| Process::spawn("x", &folder, command).unwrap().wait_until(SOON, |_| false).unwrap_err().0;
+        let text = fails(&["sh", "-c", "echo port taken; exit 3"]);
+        assert!(text.contains("ended with exit status: 3") && text.contains("port taken"), "{text}");
+        assert_eq!(fails(&["no-such-command"]), "x is not installed: run .ci/install");
+    }
 }

@@ -1,0 +1,89 @@
+//! A connection to one server: address, login, TLS, time limits.
+
+use super::config::Config;
+use super::error;
+use caudal_pipeline::ports::sink::SinkError;
+use redis::{Client, Connection, ConnectionAddr, IntoConnectionInfo, RedisError, TlsCertificates};
+use std::time::Duration;
+
+/// To wait for a connection at most.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// To wait for a reply at most; a longer silence is a lost connection.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The oldest server whose scripts can do what is needed, where it has no functions.
+const OLDEST_WITH_SCRIPTS: (u32, u32) = (6, 2);
+
+/// Connects and logs in.
+pub fn open(config: &Config) -> Result<Connection, SinkError> {
+    let client = client(config)?;
+    let failed = |error: RedisError| error::sink_error(&config.place(), "connect to Redis", &error);
+    let connection = client.get_connection_with_timeout(CONNECT_TIMEOUT).map_err(failed)?;
+    connection.set_read_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
+    connection.set_write_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
+    Ok(connection)
+}
+
+fn client(config: &Config) -> Result<Client, SinkError> {
+    let place = config.place();
+    let wrong = |error: RedisError| SinkError::Stop(format!("{place} is not an address of a Redis server: {error}"));
+    let info = config.url.as_str().into_connection_info().map_err(wrong)?;
+    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        return match &config.tls_ca {
+            None => Client::open(info).map_err(wrong),
+            Some(_) => Err(SinkError::Stop(format!("{place} is not encrypted, but an authority is given: write rediss://"))),
+        };
+    }
+    // Two providers are linked in; the first to choose decides for the process, and any of them will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let root_cert = config.tls_ca.as_ref().map(|path| read(path)).transpose()?;
+    Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(wrong)
+}
+
+fn read(path: &str) -> Result<Vec<u8>, SinkError> {
+    std::fs::read(path).map_err(|cause| SinkError::Stop(format!("cannot read the authority's certificate {path}: {cause}")))
+}
+
+/// Refuses a server that is too old for everything; one that does not tell its version is given the benefit of doubt.
+pub fn check_version(config: &Config, connection: &mut Connection) -> Result<(), SinkError> {
+    let info = match redis::cmd("INFO").arg("server").query::<String>(connection) {
+        Ok(info) => info,
+        Err(error) if error.is_io_error() => return Err(error::sink_error(&config.place(), "ask Redis for its version", &error)),
+        Err(_) => return Ok(()),
+    };
+    match version(&info) {
+        Some(found) if found < OLDEST_WITH_SCRIPTS => Err(SinkError::Stop(format!(
+            "{} is Redis {}.{}: version 7 or newer is needed, or Valkey",
+            config.place(),
+            found.0,
+            found.1
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn version(info: &str) -> Option<(u32, u32)> {
+    let text = info.lines().find_map(|line| line.strip_prefix("redis_version:"))?;
+    let mut parts = text.trim().split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_from_what_the_server_tells() {
+        assert_eq!(version("# Server\r\nredis_version:7.0.15\r\nredis_git_sha1:0\r\n"), Some((7, 0)));
+        assert_eq!(version("redis_version:6.0.16\r\n"), Some((6, 0)));
+        assert_eq!(version("nothing"), None);
+    }
+
+    #[test]
+    fn an_authority_without_encryption_is_a_mistake() {
+        let config = Config { url: "redis://h:1".to_owned(), tls_ca: Some("ca.pem".to_owned()), board_groups_max: 1 };
+        let Err(SinkError::Stop(said)) = client(&config).map(|_| ()) else { panic!("it must stop") };
+        assert!(said.contains("rediss://"), "{said}");
+    }
+}

@@ -1,0 +1,147 @@
+-- Versioned writes. Everything here reads before it writes and is atomic; the newest version wins.
+-- A member begins {"start":…,"end":…,"state":…,"v":"<19 digits>"[,"expires":<ms>]: see member.rs.
+-- Each operation takes its keys, the arguments, and where in them its own begin.
+
+local HEAD = '^{"start":[^,]+,"end":[^,]+,"state":"%a+","v":"%d+"'
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function version_of(member)
+  return string.match(member, '"v":"(%d+)"')
+end
+
+local function expires_of(member)
+  return tonumber(string.match(member, HEAD .. ',"expires":(%d+)'))
+end
+
+-- A key expires with its longest-lived part; one part that lives for ever keeps it. `before` is PTTL before the write.
+local function prolong(key, before, longest, endless, now)
+  if endless then
+    if before >= 0 then redis.call('PERSIST', key) end
+  elseif longest > 0 and (before < 0 or now + before < longest) then
+    redis.call('PEXPIREAT', key, string.format('%.0f', math.max(longest, now + 1000)))
+  end
+end
+
+-- Expired members at the low end; a few a call keep up with any number of writes.
+local function trim(key, count, now)
+  for _, member in ipairs(redis.call('ZRANGE', key, 0, count - 1)) do
+    local expires = expires_of(member)
+    if expires and expires <= now then redis.call('ZREM', key, member) end
+  end
+end
+
+-- rows: one group's key; then (identity, score, version, expires or '', member) for each row.
+-- A row past its expiry is written only over an earlier version of itself. Returns how many were written.
+local function rows(keys, args, first)
+  local key, now = keys[1], now_ms()
+  local before = redis.call('PTTL', key)
+  local written, longest, endless = 0, 0, false
+  for i = first, #args, 5 do
+    local identity, score, version, expires, member = args[i], args[i + 1], args[i + 2], tonumber(args[i + 3]), args[i + 4]
+    local stored = nil
+    for _, candidate in ipairs(redis.call('ZRANGEBYSCORE', key, score, score)) do
+      if string.sub(candidate, 1, #identity) == identity then stored = candidate end
+    end
+    local stale = stored and version_of(stored) > version
+    local too_old = not stored and expires and expires <= now
+    if not stale and not too_old then
+      if stored ~= member then
+        if stored then redis.call('ZREM', key, stored) end
+        redis.call('ZADD', key, score, member)
+      end
+      written = written + 1
+      if expires then longest = math.max(longest, expires) else endless = true end
+    end
+  end
+  if written > 0 then
+    prolong(key, before, longest, endless, now)
+    trim(key, 2 * written + 6, now)
+  end
+  return written
+end
+
+-- groups: one part of a view's index; then the score below which groups are forgotten ('' for none);
+-- then (score, expires or '', group) for each. A score never goes down.
+local function groups(keys, args, first)
+  local key, now = keys[1], now_ms()
+  local before = redis.call('PTTL', key)
+  local longest, endless = 0, false
+  for i = first + 1, #args, 3 do
+    local score, expires, group = args[i], tonumber(args[i + 1]), args[i + 2]
+    if not expires or expires > now then
+      redis.call('ZADD', key, 'GT', score, group)
+      if expires then longest = math.max(longest, expires) else endless = true end
+    end
+  end
+  if args[first] ~= '' then redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. args[first]) end
+  prolong(key, before, longest, endless, now)
+  return 1
+end
+
+-- Drops expired rows of a board hash and tells how many fields are left.
+local function sweep(key, now)
+  local cursor = '0'
+  repeat
+    local page = redis.call('HSCAN', key, cursor, 'COUNT', 1000)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      local expires = expires_of(page[2][i + 1])
+      if expires and expires <= now then redis.call('HDEL', key, page[2][i]) end
+    end
+  until cursor == '0'
+  return redis.call('HLEN', key)
+end
+
+-- board: the frontiers' key and the board hashes; then how (follow | lay_over | replace), the version it follows, its
+-- own version, the number of groups a hash may have, the number of frontiers, (field, value) for each, and
+-- (which key, view, group, expires or '', member or '') for each newest row.
+-- Returns what became of it (written | other | newer) and the version that was stored.
+local function board(keys, args, first)
+  local asof, how, previous, version, limit = keys[1], args[first], args[first + 1], args[first + 2], tonumber(args[first + 3])
+  local stored = redis.call('HGET', asof, 'v') or ''
+  if stored > version then return {'newer', stored} end
+  local follows = stored == previous or stored == version or (stored == '' and tonumber(previous) == 0)
+  if how == 'follow' and not follows then return {'other', stored} end
+  if how == 'replace' then redis.call('DEL', unpack(keys)) end
+  if how == 'lay_over' and stored < previous and redis.call('HEXISTS', asof, 'lost_after') == 0 then
+    redis.call('HSET', asof, 'lost_after', stored == '' and string.rep('0', #version) or stored)
+  end
+  local now = now_ms()
+  local frontiers = tonumber(args[first + 4])
+  local i = first + 5
+  for _ = 1, frontiers do
+    redis.call('HSET', asof, args[i], args[i + 1])
+    i = i + 2
+  end
+  local hashes = {}
+  while i <= #args do
+    local key, view, group, expires, member = keys[tonumber(args[i])], args[i + 1], args[i + 2], tonumber(args[i + 3]), args[i + 4]
+    local hash = hashes[key]
+    if not hash then
+      hash = {before = redis.call('PTTL', key), fields = redis.call('HLEN', key), longest = 0, endless = false}
+      hashes[key] = hash
+    end
+    if member == '' then
+      hash.fields = hash.fields - redis.call('HDEL', key, group)
+    else
+      local new = redis.call('HEXISTS', key, group) == 0
+      if new and hash.fields >= limit and not hash.swept then
+        hash.swept = true
+        hash.fields = sweep(key, now)
+      end
+      if not new or hash.fields < limit then
+        hash.fields = hash.fields + redis.call('HSET', key, group, member)
+        if expires then hash.longest = math.max(hash.longest, expires) else hash.endless = true end
+      else
+        redis.call('HSET', asof, 'truncated:' .. view, tostring(limit))
+      end
+    end
+    i = i + 5
+  end
+  for key, hash in pairs(hashes) do prolong(key, hash.before, hash.longest, hash.endless, now) end
+  return {'written', stored}
+end

@@ -1,0 +1,182 @@
+//! The sink: rows in bounded pipelines, then the board.
+
+use super::board::{self, How, Outcome};
+use super::config::Config;
+use super::functions::{self, Call, Form};
+use super::member::RESERVED;
+use super::{connection, error, rows};
+use crate::context::SinkContext;
+use caudal_pipeline::ports::sink::{Cut, Guarantee, SetAside, Sink, SinkError};
+use redis::{Connection, FromRedisValue, RedisError};
+
+/// Calls sent before their replies are awaited.
+const BATCH_CALLS_MAX: usize = 512;
+
+/// Bytes sent before replies are awaited; one call may be larger.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Rows and board of one job in one Redis server. The client blocks: a sink has a thread of its own.
+pub struct RedisSink {
+    config: Config,
+    context: SinkContext,
+    server: Option<Server>,
+}
+
+struct Server {
+    connection: Connection,
+    form: Form,
+}
+
+impl RedisSink {
+    /// A sink that connects when it is prepared.
+    pub fn new(config: Config, context: SinkContext) -> RedisSink {
+        RedisSink { config, context, server: None }
+    }
+
+    /// Everything about the job that this store cannot keep, in words: for checking before the start.
+    pub fn refusals(context: &SinkContext) -> Vec<String> {
+        let columns = context.views.iter().flat_map(|view| view.columns.iter().map(move |column| (&view.name, &column.name)));
+        let clashing = columns.filter(|(_, column)| RESERVED.contains(&column.as_str()));
+        clashing
+            .map(|(view, column)| format!("views.{view}: every row in Redis has a `{column}` of its own: rename the column"))
+            .collect()
+    }
+
+    fn connect(&self) -> Result<Server, SinkError> {
+        let refusals = Self::refusals(&self.context);
+        if !refusals.is_empty() {
+            return Err(SinkError::Stop(refusals.join("; ")));
+        }
+        let mut connection = connection::open(&self.config)?;
+        connection::check_version(&self.config, &mut connection)?;
+        let form = functions::load(&mut connection).map_err(|error| self.failed("load functions", &error))?;
+        Ok(Server { connection, form })
+    }
+
+    fn failed(&self, attempted: &str, error: &RedisError) -> SinkError {
+        error::sink_error(&self.config.place(), attempted, error)
+    }
+
+    fn write_cut(&self, server: &mut Server, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
+        let (calls, set_aside) = rows::calls(&self.context, &cut.rows, rows::MEMBER_BYTES_MAX);
+        for batch in batches(&calls) {
+            server.run::<i64>(batch).map_err(|error| self.failed("write rows", &error))?;
+        }
+        self.write_board(server, cut)?;
+        Ok(set_aside)
+    }
+
+    fn write_board(&self, server: &mut Server, cut: &Cut) -> Result<(), SinkError> {
+        let mut outcome = self.call_board(server, cut, How::Follow)?;
+        if let Outcome::Other(stored) = outcome {
+            let how = How::after_refusal(cut);
+            tracing::warn!(
+                job = self.context.job,
+                stored,
+                follows = cut.previous_version.0,
+                ?how,
+                "the board holds another version"
+            );
+            outcome = self.call_board(server, cut, how)?;
+        }
+        match outcome {
+            Outcome::Written => Ok(()),
+            Outcome::Newer(stored) => {
+                tracing::warn!(
+                    job = self.context.job,
+                    stored,
+                    ours = cut.version.0,
+                    "the board is newer than this cut and stays"
+                );
+                Ok(())
+            }
+            Outcome::Other(stored) => {
+                Err(SinkError::Retry(format!("the board at {} moved to {stored} meanwhile", self.config.place())))
+            }
+        }
+    }
+
+    fn call_board(&self, server: &mut Server, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
+        let call = board::call(&self.context, cut, self.config.board_groups_max, how);
+        let replies = server.run::<Vec<String>>(&[call]).map_err(|error| self.failed("write the board", &error))?;
+        let reply = replies.into_iter().next().unwrap_or_default();
+        Outcome::of(&reply).ok_or_else(|| SinkError::Stop(format!("{} answered the board with {reply:?}", self.config.place())))
+    }
+}
+
+impl Server {
+    /// Sends all calls, then reads all replies. Functions that are gone are loaded again, once: calls may be repeated.
+    fn run<T: FromRedisValue>(&mut self, calls: &[Call]) -> Result<Vec<T>, RedisError> {
+        match self.send(calls) {
+            Err(error) if error::refusal(&error) == error::Refusal::FunctionsMissing => {
+                self.form = functions::load(&mut self.connection)?;
+                self.send(calls)
+            }
+            done => done,
+        }
+    }
+
+    fn send<T: FromRedisValue>(&mut self, calls: &[Call]) -> Result<Vec<T>, RedisError> {
+        let mut pipeline = redis::Pipeline::with_capacity(calls.len());
+        for call in calls {
+            pipeline.add_command(functions::command(self.form, call));
+        }
+        pipeline.query(&mut self.connection)
+    }
+}
+
+impl Sink for RedisSink {
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::VersionedRows
+    }
+
+    fn prepare(&mut self) -> Result<(), SinkError> {
+        self.server = None;
+        self.server = Some(self.connect()?);
+        Ok(())
+    }
+
+    fn write(&mut self, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
+        let mut server = match self.server.take() {
+            Some(server) => server,
+            None => self.connect()?,
+        };
+        let set_aside = self.write_cut(&mut server, cut)?;
+        // A connection that failed is not kept: replies of a broken pipeline may still be under way on it.
+        self.server = Some(server);
+        Ok(set_aside)
+    }
+}
+
+/// Cuts the calls into pipelines of bounded size.
+fn batches(calls: &[Call]) -> impl Iterator<Item = &[Call]> {
+    let mut rest = calls;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |call: &&Call| {
+            bytes += call.len_bytes();
+            bytes <= BATCH_BYTES_MAX
+        };
+        let count = rest.iter().take(BATCH_CALLS_MAX).take_while(fits).count().max(1).min(rest.len());
+        let (batch, later) = rest.split_at(count);
+        rest = later;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::functions::Operation;
+
+    #[test]
+    fn batches_are_bounded_and_lose_nothing() {
+        let call = |bytes: usize| Call { operation: Operation::Rows, keys: vec![], arguments: vec!["x".repeat(bytes)] };
+        let calls: Vec<Call> = [900_000, 200_000, 3_000_000, 1].into_iter().map(call).chain((0..1000).map(call)).collect();
+        let sizes: Vec<usize> = batches(&calls).map(<[Call]>::len).collect();
+        assert_eq!(sizes.iter().sum::<usize>(), calls.len());
+        assert_eq!(sizes[..3], [1, 1, 1]);
+        assert!(sizes.iter().all(|size| *size <= BATCH_CALLS_MAX));
+        assert_eq!(batches(&[]).count(), 0);
+    }
+}
