@@ -38,7 +38,7 @@ mod tests {
     fn partitions_grow_with_windows() {
         let start = EventTime(1_795_000_000 * SECOND_US);
         for (window, bucket) in [
-            (WindowPlan::Tumbling { size: Span::millis(100) }, "2026-11-18T08"),
+            (WindowPlan::Tumbling { size: Span::millis(100) }, "2026-11-18T11"),
             (WindowPlan::Tumbling { size: Span::seconds(5) }, "2026-11-18"),
             (WindowPlan::Tumbling { size: Span::seconds(3600) }, "2026-11"),
             (WindowPlan::Tumbling { size: Span::seconds(86_400) }, "2026"),

@@ -62,9 +62,7 @@ fn by_server(db: &DbError, message: &str, table: &str) -> Fault {
 
 fn is_too_large(message: &str) -> bool {
     let message = message.to_lowercase();
-    ["too large", "longer than maximum", "exceeds maximum", "exceeded max", "larger than"]
-        .iter()
-        .any(|words| message.contains(words))
+    ["oversized", "too large", "longer than maximum", "exceeds", "larger than"].iter().any(|words| message.contains(words))
 }
 
 /// Errors of connecting and of metadata nest the cause in many ways: its words are what is stable.

@@ -4,7 +4,7 @@
 //! <job>_<view>          PRIMARY KEY ((group…, bucket), window_start)   DESC; window_end, state, version, columns
 //! <job>_<view>_latest   PRIMARY KEY ((group…))                         the newest row of each group
 //! <job>_dead_letters    PRIMARY KEY ((day, stream), topic, partition, message_offset, element)
-//! <job>_as_of           PRIMARY KEY ((job), view)                      complete_until, final_until, epoch, version
+//! <job>_as_of           PRIMARY KEY ((job), view_name)                   complete_until, final_until, epoch, version
 //! ```
 //!
 //! Dashes of job and view become underscores. `bucket` is a text cut from `window_start` in UTC: `2026-11-20T22` for

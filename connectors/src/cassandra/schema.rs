@@ -123,7 +123,7 @@ mod tests {
             ("final_until", "timestamp", "regular", -1, "none"),
             ("job", "text", "partition_key", 0, "none"),
             ("version", "bigint", "regular", -1, "none"),
-            ("view", "text", "clustering", 0, "asc"),
+            ("view_name", "text", "clustering", 0, "asc"),
         ]
         .map(|(name, cql_type, kind, position, order)| (name.into(), cql_type.into(), kind.into(), position, order.into()))
         .into()
@@ -149,6 +149,6 @@ mod tests {
         assert!(differences("k", table, &keyed)[0].contains("primary key ((job), )"));
         let mut turned = found();
         turned[5].4 = "desc".to_owned();
-        assert!(differences("k", table, &turned)[0].contains("ordered by view desc"));
+        assert!(differences("k", table, &turned)[0].contains("ordered by view_name desc"));
     }
 }

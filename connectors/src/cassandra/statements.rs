@@ -322,7 +322,7 @@ mod tests {
             batches(0, writes.into_iter().map(write).collect()).iter().map(|request| request.writes.len()).collect()
         };
         assert_eq!(sizes(vec![1; 65]), [30, 30, 5]);
-        assert_eq!(sizes(vec![100_000, 1, 1, 4_000, 100]), [1, 2, 1, 1]);
+        assert_eq!(sizes(vec![100_000, 1, 1, 4_000, 100]), [1, 3, 1]);
         assert_eq!(sizes(vec![]), [0; 0]);
     }
 }

@@ -166,7 +166,7 @@ fn as_of_table(job: &str) -> Table {
     Table {
         name: table_name(job, "as_of"),
         partition: columns([("job", "text")]),
-        clustering: columns([("view", "text")]),
+        clustering: columns([("view_name", "text")]),
         newest_first: false,
         regular: columns([
             ("complete_until", "timestamp"),
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!((tables.views[0], tables.dead_letters, tables.as_of), ((0, Some(1)), 2, 3));
         assert_eq!(
             tables.all[3].insert("caudal"),
-            "INSERT INTO \"caudal\".\"wind_farm_as_of\" (\"job\", \"view\", \"complete_until\", \"final_until\", \"epoch\", \"version\") \
+            "INSERT INTO \"caudal\".\"wind_farm_as_of\" (\"job\", \"view_name\", \"complete_until\", \"final_until\", \"epoch\", \"version\") \
              VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?"
         );
     }
