@@ -3,10 +3,14 @@
 use std::process::{Command, ExitCode};
 use xtask::services::{Running, Service, StartError};
 
-const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]";
+const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]
+       cargo xtask fetch";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["fetch"] {
+        return fetch();
+    }
     match parse(&arguments) {
         Ok((services, command)) => run(&services, command),
         Err(mistake) => {
@@ -34,6 +38,17 @@ fn parse(arguments: &[String]) -> Result<(Vec<Service>, &[String]), String> {
 
 fn named(name: &str) -> Result<Service, String> {
     Service::ALL.into_iter().find(|service| service.name() == name).ok_or_else(|| format!("unknown service {name}"))
+}
+
+/// Fetches all that services need beside Debian packages.
+fn fetch() -> ExitCode {
+    match Service::ALL.into_iter().try_for_each(Service::fetch) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Starts the services, runs the command with their addresses in its environment, stops the services.

@@ -7,6 +7,7 @@ use super::folder::Folder;
 use super::process::Process;
 use super::{Running, StartError, certificates, maven, ports};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The release that tests and benchmarks run against.
@@ -54,9 +55,14 @@ pub fn ca(running: &Running) -> String {
     running.folder.path().join(certificates::CA).display().to_string()
 }
 
+/// The folder of its jars, fetched if this is the first time.
+pub(super) fn jars() -> Result<PathBuf, StartError> {
+    maven::jars(&format!("cassandra-{VERSION}"), &[&format!("org.apache.cassandra:cassandra-all:{VERSION}")])
+}
+
 /// Starts the daemon and waits for its port; `first_login` waits for the superuser too, who is made a little later.
 fn serve(folder: &Folder, port: u16, first_login: bool) -> Result<Process, StartError> {
-    let jars = maven::jars(&format!("cassandra-{VERSION}"), &[&format!("org.apache.cassandra:cassandra-all:{VERSION}")])?;
+    let jars = jars()?;
     let class_path = maven::class_path(&jars);
     let place = folder.path().display();
     let settings = [

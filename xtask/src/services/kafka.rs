@@ -6,7 +6,7 @@
 use super::folder::Folder;
 use super::process::{Process, run};
 use super::{Running, StartError, certificates, maven, ports};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The release that tests and benchmarks run against.
@@ -40,11 +40,24 @@ pub fn start(options: &KafkaOptions) -> Result<Running, StartError> {
         certificates::make(&folder)?;
     }
     folder.write("server.properties", &properties(options, folder.path(), [clients, broker, controller]))?;
-    let class_path = maven::class_path(&jars);
-    format_storage(&class_path, &folder)?;
-    let mut process = Process::spawn("kafka", &folder, &java(&class_path, "kafka.Kafka", &["server.properties"]))?;
-    process.wait_until(Duration::from_secs(60), |printed| printed.contains("Kafka Server started"))?;
+    format_storage(&maven::class_path(&jars), &folder)?;
+    let process = serve(&jars, &folder)?;
     Ok(Running { address: format!("127.0.0.1:{clients}"), variable: "CAUDAL_TEST_KAFKA", process, folder })
+}
+
+/// Starts a broker again that was killed, on its data and ports.
+pub fn restart(running: &mut Running) -> Result<(), StartError> {
+    running.process.kill();
+    running.process = serve(&jars()?, &running.folder)?;
+    Ok(())
+}
+
+/// Runs the broker that a folder describes, until it says that it serves.
+fn serve(jars: &Path, folder: &Folder) -> Result<Process, StartError> {
+    let class_path = maven::class_path(jars);
+    let mut process = Process::spawn("kafka", folder, &java(&class_path, "kafka.Kafka", &["server.properties"]))?;
+    process.wait_until(Duration::from_secs(60), |printed| printed.contains("Kafka Server started"))?;
+    Ok(process)
 }
 
 /// The PEM file of the authority that signed a TLS broker's certificate.
@@ -52,7 +65,8 @@ pub fn ca(running: &Running) -> String {
     running.folder.path().join(certificates::CA).display().to_string()
 }
 
-fn jars() -> Result<std::path::PathBuf, StartError> {
+/// The folder of its jars, fetched if this is the first time.
+pub(super) fn jars() -> Result<PathBuf, StartError> {
     let kafka = format!("org.apache.kafka:kafka_2.13:{VERSION}");
     // Kafka's jars bring no logger of their own; readiness is read off the log.
     maven::jars(&format!("kafka-{VERSION}"), &[&kafka, "org.slf4j:slf4j-simple:1.7.36"])
@@ -66,8 +80,8 @@ fn format_storage(class_path: &str, folder: &Folder) -> Result<(), StartError> {
 }
 
 fn java<'a>(class_path: &'a str, class: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
-    let quick = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-Djava.awt.headless=true"];
-    [&["java"], &quick[..], &["-cp", class_path, class], arguments].concat()
+    let small = ["-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"];
+    [&["java"], &small[..], &["-cp", class_path, class], arguments].concat()
 }
 
 /// `server.properties`, line by line.

@@ -18,6 +18,7 @@ pub mod kafka;
 pub mod maven;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod redis;
 
 use folder::Folder;
@@ -33,11 +34,13 @@ pub enum Service {
     Redis,
     /// One node, without login.
     Cassandra,
+    /// One server that scrapes itself.
+    Prometheus,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Service; 3] = [Service::Kafka, Service::Redis, Service::Cassandra];
+    pub const ALL: [Service; 4] = [Service::Kafka, Service::Redis, Service::Cassandra, Service::Prometheus];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Service {
             Service::Kafka => "kafka",
             Service::Redis => "redis",
             Service::Cassandra => "cassandra",
+            Service::Prometheus => "prometheus",
         }
     }
 
@@ -54,6 +58,16 @@ impl Service {
             Service::Kafka => kafka::start(&kafka::KafkaOptions::default()),
             Service::Redis => redis::start(&redis::RedisOptions::default()),
             Service::Cassandra => cassandra::start(&cassandra::CassandraOptions::default()),
+            Service::Prometheus => prometheus::start(&[]),
+        }
+    }
+
+    /// Fetches what it needs beside Debian packages, if that is not there yet.
+    pub fn fetch(self) -> Result<(), StartError> {
+        match self {
+            Service::Kafka => kafka::jars().map(|_| ()),
+            Service::Cassandra => cassandra::jars().map(|_| ()),
+            Service::Redis | Service::Prometheus => Ok(()),
         }
     }
 }

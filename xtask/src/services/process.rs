@@ -36,6 +36,9 @@ exec "$@"
 /// Between two looks at a service that is starting.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How a shell ends that finds no such command.
+const NOT_FOUND: i32 = 127;
+
 /// A running service. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -72,7 +75,10 @@ impl Process {
         let deadline = Instant::now() + limit;
         while !ready(&self.printed()) {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(self.failure(&format!("ended with {status} while starting")));
+                return Err(match status.code() {
+                    Some(NOT_FOUND) => StartError(format!("{} is not installed: run .ci/install", self.name)),
+                    _ => self.failure(&format!("ended with {status} while starting")),
+                });
             }
             if Instant::now() > deadline {
                 return Err(self.failure(&format!("did not answer within {} s", limit.as_secs())));
