@@ -1,247 +1,94 @@
-//! (contract; to be replaced by the real module)
-use crate::record::{Message, Partition, PartitionIndex, Record, Rejection};
-use crate::time::Version;
-use crate::value::Value;
+//! From bytes to records: every message is decoded here, by a pure function of its bytes, its place and bound tables.
+//!
+//! ```text
+//! Message ─▶ size ─▶ body ─▶ decode ─▶ explode ─▶ schema ─▶ fields ─▶ event time ─▶ Record
+//!            too_     tomb-  mal-      explode    schema    field     event_time
+//!            large    stone  formed
+//! ```
+//!
+//! The first stage that fails decides: exactly one outcome for each element, in element order, and a message that
+//! fails before there are elements is one outcome. Within a stage all that is wrong is reported, sorted by place.
+//!
+//! - [`Decoder`] does this for a stream of messages, [`Derivation`] what is left of it for a stream made from a stream,
+//!   [`Tables`] is the reference data that fields may look up.
+//! - Their specs ([`DecoderSpec`], [`DerivationSpec`]) are what a job file says. Compiling one reports all its mistakes
+//!   at once as [`SpecError`]s; what compiled cannot fail later but by bad input, and bad input is data ([`Rejection`]).
+//! - Nothing is guessed: a key twice, half a surrogate, a number with a digit too many, a local time that the clocks
+//!   skipped are refused or treated as the job file says. Nothing depends on clock, locale, process or machine.
+//! - Numbers keep their text until their field's scale is known, so no value passes through floating point.
+//!
+//! [`Rejection`]: crate::record::Rejection
+//!
+//! ```
+//! use caudal_pipeline::decode::*;
+//! use caudal_pipeline::record::{Message, Partition, PartitionIndex};
+//! use caudal_pipeline::time::{EventTime, Version};
+//! use caudal_pipeline::value::{FieldType, Value};
+//!
+//! let spec = DecoderSpec {
+//!     format: Format::Json,
+//!     max_bytes: 1 << 20,
+//!     schema: None,
+//!     schema_resources: Default::default(),
+//!     explode: None,
+//!     id: Some(vec![Reference("/id".into())]),
+//!     event_time: EventTimeSpec { at: Some(Reference("/t".into())), format: TimeFormat::UnixS, missing: Missing::DeadLetter },
+//!     tables: vec![],
+//!     lookups: vec![],
+//!     fields: Some(vec![FieldSpec {
+//!         name: "power_kw".into(),
+//!         from: FieldFrom::Reference(Reference("/power/active".into())),
+//!         field_type: Some(FieldType::Decimal(3)),
+//!         excess_digits: ExcessDigits::Round,
+//!         default: None,
+//!     }]),
+//!     filter: None,
+//! };
+//! let decoder = Decoder::new(&spec).expect("the spec has no mistake");
+//!
+//! let partition = Partition { topic: "wind".into(), number: 0 };
+//! let tables = Tables::default();
+//! let context = Context { index: PartitionIndex(0), partition: &partition, opened: Version(0), tables: &tables };
+//! let body = br#"{"id": "a", "t": 1.5, "power": {"active": 812.3}}"#.to_vec();
+//! let mut out = Vec::new();
+//! decoder.decode(&Message { payload: Some(body), ..Message::default() }, &context, &mut out);
+//!
+//! let record = out.remove(0).expect("the message is good");
+//! assert_eq!(record.event_time, EventTime(1_500_000));
+//! assert_eq!(*record.values, [Value::Decimal(812_300)]);
+//! ```
 
-/// How a stream's messages are read: what the job file says, resolved but not compiled.
-#[derive(Clone, Debug)]
-pub struct DecoderSpec {
-    /// JSON or CSV.
-    pub format: Format,
-    /// Larger messages are `too_large`.
-    pub max_bytes: usize,
-    /// Validation; `None` accepts what parses.
-    pub schema: Option<SchemaSpec>,
-    /// Other schema documents that `$ref` may name, by URI (`file:`-relative names resolved by the caller).
-    pub schema_resources: std::collections::BTreeMap<String, serde_json::Value>,
-    /// Pointer to the array whose elements are the records.
-    pub explode: Option<String>,
-    /// The id's parts; `None` means the origin.
-    pub id: Option<Vec<Reference>>,
-    /// When it happened.
-    pub event_time: EventTimeSpec,
-    /// Reference data that lookups may name.
-    pub tables: Vec<crate::plan::TablePlan>,
-    /// Rows of reference data, by alias.
-    pub lookups: Vec<LookupSpec>,
-    /// Fields, in order; `None` takes the schema's scalar properties by name.
-    pub fields: Option<Vec<FieldSpec>>,
-    /// CEL; false and null are filtered.
-    pub filter: Option<String>,
-}
+mod convert;
+mod csv;
+mod decimal;
+mod decoder;
+mod derivation;
+mod event_time;
+mod fields;
+mod formula;
+mod identity;
+mod json;
+mod place;
+mod pointer;
+mod rfc3339;
+mod rules;
+mod schema;
+mod schema_text;
+mod shapes;
+mod slots;
+mod spec;
+mod tables;
+mod text;
+mod time_reader;
+mod types;
 
-/// Where a value is found: `/a/b` in the message, `./b` in the exploded element, `$header.X`, `$topic`, `$partition`,
-/// `$offset`, `$key`, `$received`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference(/// As written.
-    pub String);
+#[cfg(test)]
+mod tests;
 
-/// How bytes become values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON value a message.
-    Json,
-    /// One CSV record a message; a file source sends the header line in the header `csv.columns`.
-    Csv {
-        /// Between fields.
-        delimiter: u8,
-        /// The decimal point of numbers.
-        decimal: u8,
-        /// Column names, where no header line tells them.
-        columns: Option<Vec<String>>,
-    },
-}
-
-/// What is valid.
-#[derive(Clone, Debug)]
-pub enum SchemaSpec {
-    /// One schema for the whole message (of the element, under `explode`, if `element` is set).
-    Whole(serde_json::Value),
-    /// An envelope, and a payload schema chosen by a field from a closed map.
-    Envelope {
-        /// For the whole message.
-        envelope: serde_json::Value,
-        /// Pointer to the payload.
-        at: String,
-        /// Pointer to the field that chooses.
-        by: String,
-        /// Its values and their schemas; any other value is a violation.
-        of: std::collections::BTreeMap<String, serde_json::Value>,
-    },
-}
-
-/// When it happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventTimeSpec {
-    /// Where it is found; `None` is the time received.
-    pub at: Option<Reference>,
-    /// How it is written.
-    pub format: TimeFormat,
-    /// What is done where there is none.
-    pub missing: Missing,
-}
-
-/// How a time is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TimeFormat {
-    /// RFC 3339 with an offset.
-    Rfc3339,
-    /// Milliseconds since 1970.
-    UnixMs,
-    /// Seconds since 1970, fractions allowed.
-    UnixS,
-    /// A strptime pattern, in a zone when the pattern has none.
-    Pattern {
-        /// `%Y-%m-%d %H:%M:%S`.
-        pattern: String,
-        /// IANA name; `UTC` unless told otherwise.
-        zone: String,
-        /// A local time that the clocks skipped.
-        gap: Gap,
-        /// A local time that the clocks showed twice.
-        fold: Fold,
-    },
-}
-
-/// A local time that does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gap {
-    /// A dead letter.
-    Reject,
-    /// As if the clocks had not been moved: later by the gap.
-    Later,
-}
-
-/// A local time that exists twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fold {
-    /// A dead letter.
-    Reject,
-    /// The first time.
-    Earlier,
-    /// The second time.
-    Later,
-}
-
-/// A record without an event time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// Is a dead letter.
-    DeadLetter,
-    /// Happened when it was received.
-    Received,
-}
-
-/// A row of reference data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LookupSpec {
-    /// The name that expressions use: `g.farm`.
-    pub alias: String,
-    /// Position in `tables`.
-    pub table: usize,
-    /// One for each key column.
-    pub key: Vec<Reference>,
-}
-
-/// A field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldSpec {
-    /// Its name.
-    pub name: String,
-    /// Where its value comes from.
-    pub from: FieldFrom,
-    /// Declared type; else the schema's (integer → decimal(0), string → text, `format: date-time` → text), else an error.
-    pub field_type: Option<crate::value::FieldType>,
-    /// What is done with digits beyond the scale.
-    pub excess_digits: ExcessDigits,
-    /// Instead of null, as written.
-    pub default: Option<String>,
-}
-
-/// Where a field's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FieldFrom {
-    /// A place.
-    Reference(Reference),
-    /// CEL over earlier fields, lookups and metadata.
-    Expr(String),
-}
-
-/// Digits beyond a decimal's scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExcessDigits {
-    /// Half-even.
-    Round,
-    /// A dead letter.
-    Reject,
-}
-
-/// A mistake in a spec, by its place below the stream in the job file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecError {
-    /// `fields.farm.expr`, `schema`, `event_time.at`, `where`.
-    pub path: String,
-    /// Bytes within the text there, for expressions.
-    pub span: Option<std::ops::Range<usize>>,
-    /// What and remedy.
-    pub message: String,
-}
-
-/// How a child stream is made from its parent's records.
-#[derive(Clone, Debug)]
-pub struct DerivationSpec {
-    /// The parent's fields.
-    pub parent: Vec<crate::value::Field>,
-    /// Fields; `None` keeps the parent's. References may only be parent field names, bare.
-    pub fields: Option<Vec<FieldSpec>>,
-    /// CEL over the parent's fields and the new ones.
-    pub filter: Option<String>,
-}
-
-/// Decodes messages of one stream.
-#[derive(Debug)]
-pub struct Decoder;
-
-/// Makes a child stream's record from its parent's.
-#[derive(Debug)]
-pub struct Derivation;
-
-/// Reference data as of one version.
-#[derive(Clone, Debug, Default)]
-pub struct Tables;
-
-impl Tables {
-    /// Builds the tables from their rows: for each table of the plan, rows of one text (or none) for each column.
-    /// A duplicate key or a value of the wrong type is an error naming table, row and column.
-    pub fn new(_plans: &[crate::plan::TablePlan], _rows: &[Vec<Vec<Option<String>>>]) -> Result<Tables, Vec<String>> { unimplemented!() }
-}
-
-/// What decoding may depend on besides the bytes.
-pub struct Context<'a> {
-    /// The partition's bound position.
-    pub index: PartitionIndex,
-    /// The partition by name, for `$topic` and `$partition`.
-    pub partition: &'a Partition,
-    /// The epoch's opening time, for `$received`.
-    pub opened: Version,
-    /// Reference data.
-    pub tables: &'a Tables,
-}
-
-impl Decoder {
-    /// Compiles a spec, or names all its mistakes.
-    pub fn new(_spec: &DecoderSpec) -> Result<Decoder, Vec<SpecError>> { unimplemented!() }
-    /// The fields of its records, in order.
-    pub fn fields(&self) -> &[crate::value::Field] { unimplemented!() }
-    /// Decodes, explodes, validates and extracts; one outcome for each element, in element order.
-    pub fn decode(&self, _message: &Message, _context: &Context<'_>, _out: &mut Vec<Result<Record, (u32, Rejection)>>) { unimplemented!() }
-}
-
-impl Derivation {
-    /// Compiles a spec, or names all its mistakes.
-    pub fn new(_spec: &DerivationSpec) -> Result<Derivation, Vec<SpecError>> { unimplemented!() }
-    /// The child's fields, in order.
-    pub fn fields(&self) -> &[crate::value::Field] { unimplemented!() }
-    /// The child's values and whether its own `where` holds.
-    pub fn derive(&self, _parent: &Record) -> Result<(Box<[Value]>, bool), Rejection> { unimplemented!() }
-}
+pub use decoder::{CSV_COLUMNS, Context, Decoder};
+pub use derivation::Derivation;
+pub use spec::{
+    DecoderSpec, DerivationSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Fold, Format, Gap, LookupSpec, Missing,
+    Reference, SchemaSpec, SpecError, TimeFormat,
+};
+pub use tables::Tables;

@@ -1,8 +1,10 @@
 //! The ports: what the engine asks of the outside, and nothing about who answers.
 //!
 //! [`source`] brings messages in, [`sink`] takes results out, [`blobs`] keeps bytes safe. All three are blocking
-//! or polled; none knows an async runtime. Connectors implement them, tests implement them in memory.
+//! or polled; none knows an async runtime. Connectors implement them;
+//! [`memory`] and [`blobs::MemoryBlobs`] do so without leaving the process.
 
 pub mod blobs;
+pub mod memory;
 pub mod sink;
 pub mod source;

@@ -1,0 +1,176 @@
+//! Checkpoints: a plain full snapshot at a closed frontier, and the one way back from it.
+//!
+//! Written on a thread of its own while events flow: ledger run, state runs, manifest, each a new blob named by
+//! generation; only then does the engine append `Checkpoint` to the log, which is the commit point. Nothing that no
+//! manifest lists is ever read. The last two checkpoints are kept.
+
+use crate::ledger::{Cursor, Keep, Ledger, RunEntry};
+use crate::log::{Checkpoint, LogRecord, Slot};
+use crate::operators::collect::{Counts, RowCounts};
+use crate::ports::blobs::{BlobError, Blobs};
+use crate::record::{Offset, Partition};
+use crate::run::{Run, RunError, RunWriter};
+use crate::state::{State, StateRow};
+use crate::time::{Epoch, EventTime, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a checkpoint holds, with the full list of its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// State as of the end of this epoch.
+    pub epoch: Epoch,
+    /// Its version.
+    pub opened: Version,
+    /// The job and build that wrote it.
+    pub fingerprint: u64,
+    /// Positions and clocks of each source stream.
+    pub streams: BTreeMap<u32, SourceState>,
+    /// Verdicts so far.
+    pub counts: Vec<((u32, crate::record::Verdict), (u64, u64))>,
+    /// Row changes so far.
+    pub row_counts: RowCounts,
+    /// Operators' rows.
+    pub state: Vec<StateFile>,
+    /// The ledger's runs.
+    pub ledger: Vec<RunEntry>,
+    /// How far each sink had written, by name.
+    pub cursors: BTreeMap<String, Cursor>,
+    /// The input had ended.
+    pub ended: bool,
+}
+
+/// A source stream's positions and clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    /// W.
+    pub watermark: EventTime,
+    /// In the order of their bound positions: name, next offset, newest event time.
+    pub partitions: Vec<(Partition, Offset, Option<EventTime>)>,
+}
+
+/// One worker's saved rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFile {
+    /// The blob.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Everything that a checkpoint writes.
+pub struct Job {
+    pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) generation: u64,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) keep: Keep,
+    pub(super) parts: Vec<State>,
+    /// Complete but for the files.
+    pub(super) manifest: Manifest,
+}
+
+impl Job {
+    /// Writes all files and the manifest; returns what is to be appended to the log, and the manifest.
+    pub fn write(mut self) -> Result<(Checkpoint, Manifest), RunError> {
+        let epoch = self.manifest.epoch;
+        self.manifest.ledger = self.ledger.seal(&self.keep)?;
+        for (worker, part) in std::mem::take(&mut self.parts).into_iter().enumerate() {
+            let name = format!("state/{:010}-{:020}-{worker}", self.generation, epoch.0);
+            let bytes = encode_state(part);
+            self.blobs.create(&name, &bytes)?;
+            self.manifest.state.push(StateFile { name, bytes: bytes.len() as u64 });
+        }
+        let bytes = postcard::to_stdvec(&self.manifest).expect("a manifest is plain data");
+        let manifest = format!("manifest/{:010}-{:020}", self.generation, epoch.0);
+        self.blobs.create(&manifest, &bytes)?;
+        let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
+        Ok((Checkpoint { epoch, manifest, hash }, self.manifest))
+    }
+}
+
+/// Keys are `operator \0 route key`, so that a run is sorted by operator.
+fn encode_state(state: State) -> Vec<u8> {
+    let mut writer = RunWriter::new();
+    for (operator, mut rows) in state.0 {
+        rows.sort_unstable();
+        for row in rows {
+            let mut key = operator.clone().into_bytes();
+            key.push(0);
+            key.extend(row.route.to_be_bytes());
+            key.extend(&row.key);
+            writer.push(&key, &row.value);
+        }
+    }
+    writer.finish()
+}
+
+fn decode_state(blobs: &dyn Blobs, file: &StateFile, state: &mut State) -> Result<(), RunError> {
+    let run = Run::open(blobs, &file.name, file.bytes)?;
+    for entry in run.scan(blobs, &[]) {
+        let (key, value) = entry?;
+        let damaged = || RunError::Damaged { name: file.name.clone(), what: "a key is not a state row's" };
+        let end = key.iter().position(|byte| *byte == 0).ok_or_else(damaged)?;
+        let operator = String::from_utf8(key[..end].to_vec()).map_err(|_| damaged())?;
+        let (route, key) = key[end + 1..].split_first_chunk::<8>().ok_or_else(damaged)?;
+        let row = StateRow { route: u64::from_be_bytes(*route), key: key.to_vec(), value };
+        state.0.entry(operator).or_default().push(row);
+    }
+    Ok(())
+}
+
+/// The newest checkpoint of the log whose files all verify, with its state; failing ones are told by `alarm`.
+pub fn newest(
+    blobs: &Arc<dyn Blobs>,
+    generation: u64,
+    log: &[Slot],
+    mut alarm: impl FnMut(&str),
+) -> Result<Option<(u64, Manifest, State, Ledger)>, String> {
+    let mut seen = false;
+    for (seq, record) in log.iter().rev() {
+        let LogRecord::Checkpoint(checkpoint) = record else { continue };
+        seen = true;
+        match open(blobs, generation, checkpoint) {
+            Ok((manifest, state, ledger)) => return Ok(Some((*seq, manifest, state, ledger))),
+            Err(why) => alarm(&format!("checkpoint of epoch {} cannot be used: {why}", checkpoint.epoch.0)),
+        }
+    }
+    if seen {
+        return Err("no checkpoint can be used: restore the state folder from a backup, or start with a new one and replay".into());
+    }
+    Ok(None)
+}
+
+fn open(blobs: &Arc<dyn Blobs>, generation: u64, checkpoint: &Checkpoint) -> Result<(Manifest, State, Ledger), String> {
+    let bytes = blobs.read(&checkpoint.manifest).map_err(|e| e.to_string())?;
+    if xxhash_rust::xxh3::xxh3_64(&bytes) != checkpoint.hash {
+        return Err(format!("{} is damaged", checkpoint.manifest));
+    }
+    let manifest: Manifest = postcard::from_bytes(&bytes).map_err(|e| format!("{} cannot be read: {e}", checkpoint.manifest))?;
+    let mut state = State::default();
+    for file in &manifest.state {
+        decode_state(&**blobs, file, &mut state).map_err(|e| e.to_string())?;
+    }
+    let ledger = Ledger::open(blobs.clone(), generation, manifest.epoch, &manifest.ledger).map_err(|e| e.to_string())?;
+    Ok((manifest, state, ledger))
+}
+
+/// Deletes what the last two checkpoints do not list.
+pub fn clean_up(blobs: &dyn Blobs, ledger: &Ledger, kept: &[(Checkpoint, Manifest)]) -> Result<(), BlobError> {
+    let state: Vec<&str> = kept.iter().flat_map(|(_, m)| &m.state).map(|file| file.name.as_str()).collect();
+    let manifests: Vec<&str> = kept.iter().map(|(checkpoint, _)| checkpoint.manifest.as_str()).collect();
+    for (prefix, listed) in [("state/", state), ("manifest/", manifests)] {
+        for name in blobs.list(prefix)? {
+            if !listed.contains(&name.as_str()) {
+                blobs.delete(&name)?;
+            }
+        }
+    }
+    let runs: Vec<&RunEntry> = kept.iter().flat_map(|(_, m)| &m.ledger).collect();
+    ledger.clean_up(&runs)
+}
+
+/// Counts as the manifest keeps them.
+pub fn flat(counts: &Counts) -> Vec<((u32, crate::record::Verdict), (u64, u64))> {
+    counts.iter().map(|(key, count)| (*key, *count)).collect()
+}

@@ -1,0 +1,811 @@
+//! The engine: workers, coordinator, ledger and checkpoints of one job, driven by [`Engine::turn`].
+//!
+//! It reads no clock: whoever drives it passes [`Now`]. One turn takes what workers report, opens, closes and binds
+//! epochs, appends finished ones to the ledger, and starts or ends checkpoints.
+//!
+//! ```text
+//! start: take generation ─ newest checkpoint ─ load ─ replay the bound epochs since ─┐
+//! live:  Open(e) … Close(e) ─ all Closed(e) ─ Bind(e): Tick to workers, log append ──┴─ all parts ─ ledger
+//! ```
+//! The tick goes out before the append: only effects wait for durability. If the process stops in between, nothing of
+//! the epoch has left and it is formed anew.
+
+mod checkpoint;
+mod epochs;
+
+pub use checkpoint::{Manifest, SourceState};
+pub use epochs::{Now, OPEN_EPOCHS_MAX, TICK};
+
+use crate::decode::Tables;
+use crate::ledger::{Batch, Cursor, Keep, Ledger};
+use crate::log::{Bind, Checkpoint, CommitLog, Generation, LogError, LogRecord};
+use crate::operators::Tick;
+use crate::operators::collect::{Counts, EpochPart, RowCounts};
+use crate::plan::{Plan, StreamInput, WindowPlan};
+use crate::ports::blobs::Blobs;
+use crate::ports::source::{Discovered, Source};
+use crate::record::Offset;
+use crate::run::RunError;
+use crate::state::State;
+use crate::time::{Epoch, EventTime, Span, Version};
+use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError, WorkerSetup};
+use epochs::SourceStream;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Why the engine stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A restart will not help: fenced, foreign state, rewritten topic, unknown topic.
+    #[error("{0}")]
+    Refused(String),
+    /// A restart may help.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<LogError> for EngineError {
+    fn from(error: LogError) -> EngineError {
+        match error {
+            LogError::Blob(error) => EngineError::Failed(error.to_string()),
+            other => EngineError::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<WorkerError> for EngineError {
+    fn from(error: WorkerError) -> EngineError {
+        EngineError::Refused(error.to_string())
+    }
+}
+
+/// By stream, each partition that moved in a bound epoch.
+type Bound = Arc<Vec<(u32, crate::log::PartitionBind)>>;
+
+/// Everything that a job runs with.
+pub struct EngineConfig {
+    /// The job.
+    pub plan: Arc<Plan>,
+    /// Of all that alters results.
+    pub fingerprint: u64,
+    /// Workers: threads of timely.
+    pub workers: usize,
+    /// Where state lives.
+    pub blobs: Arc<dyn Blobs>,
+    /// The sources, by stream.
+    pub sources: BTreeMap<u32, Arc<dyn Source>>,
+    /// Reference data as it is now: for each table of the plan its rows, one text or none for each column.
+    pub tables: Vec<Vec<Vec<Option<String>>>>,
+    /// Time between checkpoints.
+    pub checkpoint_every: Span,
+    /// Intake pauses while more than this is in flight.
+    pub in_flight_bytes_max: u64,
+    /// Sinks by name, and how long the ledger keeps rows of each view for them after they are served.
+    pub retain: BTreeMap<usize, Option<Span>>,
+    /// Names of the sinks: what no sink has passed is kept.
+    pub sinks: Vec<String>,
+}
+
+/// An epoch on its way from its opening to the ledger.
+#[derive(Default)]
+struct InFlight {
+    opened: Version,
+    closed: Vec<Vec<PartitionReport>>,
+    /// Known from the log at a replay.
+    bound: Option<Bind>,
+    ticked: bool,
+    durable: bool,
+    watermarks: Vec<EventTime>,
+    /// Positions as of the end of the epoch, if it is a checkpoint's.
+    save: Option<BTreeMap<u32, SourceState>>,
+    /// The input ends with it.
+    closes: bool,
+    parts: Vec<EpochPart>,
+}
+
+/// What the engine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Repeating epochs that were bound before the start.
+    Replaying,
+    /// Reading what comes.
+    Live,
+    /// No epoch opens any more; those that are open finish.
+    Draining,
+    /// Everything is in the ledger and in a checkpoint.
+    Done,
+}
+
+/// Figures for people, metrics and tests; all counts are as of `epoch`.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The last epoch in the ledger.
+    pub epoch: Epoch,
+    /// Its version.
+    pub opened: Version,
+    /// W for each stream of the plan.
+    pub watermarks: Vec<EventTime>,
+    /// Verdicts since the job began.
+    pub counts: Counts,
+    /// Row changes since the job began.
+    pub row_counts: RowCounts,
+    /// Messages known to be unread, by source stream, where sources tell.
+    pub lag: BTreeMap<u32, u64>,
+    /// Sources in trouble, by stream.
+    pub trouble: BTreeMap<u32, String>,
+    /// Bytes of messages whose epoch is not collected.
+    pub in_flight_bytes: u64,
+    /// Times intake was held back.
+    pub intake_paused: u64,
+    /// Bytes of ledger in memory.
+    pub ledger_bytes: usize,
+    /// The newest checkpoint's epoch and version.
+    pub checkpoint: Option<(Epoch, Version)>,
+    /// Whether every partition of every source has ended and is read.
+    pub input_finished: bool,
+    /// Whether all sources have delivered what there is.
+    pub quiet: bool,
+}
+
+/// See the module.
+pub struct Engine {
+    config: EngineConfig,
+    log: CommitLog,
+    ledger: Arc<Ledger>,
+    commands: Vec<Sender<Command>>,
+    reports: Receiver<Report>,
+    threads: Option<timely::communication::WorkerGuards<()>>,
+    gauges: Arc<Gauges>,
+    phase: Phase,
+    sources: BTreeMap<u32, SourceStream>,
+    replay: VecDeque<Bind>,
+    in_flight: BTreeMap<Epoch, InFlight>,
+    /// The live epoch being read, and when it was opened.
+    open: Option<(Epoch, i64)>,
+    last_opened: (Epoch, Version),
+    last_watermarks: Arc<[EventTime]>,
+    paused: BTreeMap<(u32, u32), bool>,
+    cursors: Arc<Mutex<BTreeMap<String, Cursor>>>,
+    status: Status,
+    checkpoint: Checkpointing,
+    alarms: Vec<String>,
+    stopping: bool,
+    close: bool,
+    ended: bool,
+    tables: TableVersions,
+}
+
+/// Checkpoints under way and kept.
+#[derive(Default)]
+struct Checkpointing {
+    last_us: Option<i64>,
+    /// The epoch that is being saved, until its files are written.
+    epoch: Option<Epoch>,
+    result: Option<Receiver<Result<(Checkpoint, Manifest), RunError>>>,
+    kept: VecDeque<(u64, Checkpoint, Manifest)>,
+    wanted: bool,
+}
+
+impl Engine {
+    /// Takes the next generation of the state, loads the newest checkpoint, and starts the workers. Replay and
+    /// everything else happens in [`Engine::turn`].
+    pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        let (mut log, records) = CommitLog::open(config.blobs.clone())?;
+        check_fingerprint(&records, config.fingerprint)?;
+        let ended = records.iter().any(|(_, record)| *record == LogRecord::End);
+        let mut alarms = Vec::new();
+        let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
+            .map_err(EngineError::Refused)?;
+        let mut sources: BTreeMap<u32, SourceStream> =
+            config.sources.keys().map(|stream| (*stream, SourceStream::new(*stream, &config.plan))).collect();
+        let (manifest, state, ledger, seq) = match found {
+            Some((seq, manifest, state, ledger)) => (Some(manifest), state, ledger, seq),
+            None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
+        };
+        let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
+        let replay: VecDeque<Bind> = records
+            .iter()
+            .filter_map(|(_, record)| match record {
+                LogRecord::Bind(bind) if bind.epoch > loaded_at => Some(bind.clone()),
+                _ => None,
+            })
+            .collect();
+        let tables = TableVersions::store(&config)?;
+        let mut status = Status::default();
+        let mut cursors = BTreeMap::new();
+        if let Some(manifest) = &manifest {
+            restore_sources(&mut sources, manifest);
+            status.counts = manifest.counts.iter().copied().collect();
+            status.row_counts = manifest.row_counts.clone();
+            (status.epoch, status.opened) = (manifest.epoch, manifest.opened);
+            status.checkpoint = Some((manifest.epoch, manifest.opened));
+            cursors = manifest.cursors.clone();
+        }
+        let generation =
+            Generation { generation: log.generation(), fingerprint: config.fingerprint, workers: config.workers as u32 };
+        log.append(&LogRecord::Generation(generation))?;
+        let gauges = Arc::new(Gauges::default());
+        let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
+        let opened = manifest.as_ref().map_or(Version(0), |m| m.opened);
+        let mut checkpointing = Checkpointing::default();
+        if let Some(manifest) = manifest {
+            let record = records.iter().find_map(|(at, record)| match record {
+                LogRecord::Checkpoint(checkpoint) if *at == seq => Some(checkpoint.clone()),
+                _ => None,
+            });
+            checkpointing.kept.push_back((seq, record.expect("the checkpoint that was opened"), manifest));
+        }
+        let watermarks: Arc<[EventTime]> = epochs::watermarks(&config.plan, &sources).into();
+        status.watermarks = watermarks.to_vec();
+        let mut engine = Engine {
+            phase: if replay.is_empty() { Phase::Live } else { Phase::Replaying },
+            config,
+            log,
+            ledger: Arc::new(ledger),
+            commands,
+            reports,
+            threads: Some(threads),
+            gauges,
+            sources,
+            replay,
+            in_flight: BTreeMap::new(),
+            open: None,
+            last_opened: (loaded_at, opened),
+            last_watermarks: watermarks,
+            paused: BTreeMap::new(),
+            cursors: Arc::new(Mutex::new(cursors)),
+            status,
+            checkpoint: checkpointing,
+            alarms,
+            stopping: false,
+            close: false,
+            ended,
+            tables,
+        };
+        engine.assign_all();
+        if ended && engine.phase == Phase::Live {
+            engine.phase = Phase::Draining;
+        }
+        Ok(engine)
+    }
+
+    /// The ledger that sinks follow.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.ledger.clone()
+    }
+
+    /// The sinks' cursors: each sink's thread moves its own.
+    pub fn cursors(&self) -> Arc<Mutex<BTreeMap<String, Cursor>>> {
+        self.cursors.clone()
+    }
+
+    /// Figures as of now.
+    pub fn status(&self) -> Status {
+        let mut status = self.status.clone();
+        status.in_flight_bytes = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
+        status.intake_paused = self.gauges.intake_paused.load(Ordering::Relaxed);
+        status.ledger_bytes = self.ledger.resident_bytes();
+        status
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// This process's generation.
+    pub fn generation(&self) -> u64 {
+        self.log.generation()
+    }
+
+    /// Whether the job's input was closed for ever, by this process or an earlier one.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What went wrong but was survived, since the last call.
+    pub fn alarms(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.alarms)
+    }
+
+    /// Tells of the partitions that exist; new ones are read from now on. Ignored while replaying or draining: call
+    /// again.
+    pub fn discovered(&mut self, stream: u32, partitions: Vec<Discovered>) {
+        if self.phase != Phase::Live || self.ended {
+            return;
+        }
+        let source = self.sources.get_mut(&stream).expect("a source stream");
+        let mut added = Vec::new();
+        for found in partitions {
+            if let Some(index) = source.add(found.partition.clone(), found.start) {
+                added.push(Command::Assign { stream, index, partition: found.partition, next: found.start });
+            }
+        }
+        added.iter().for_each(|command| self.tell(command));
+    }
+
+    /// Ends the run: nothing more is read, what was read is finished and checkpointed. With `close`, everything
+    /// completes and the state is read-only from then on.
+    pub fn stop(&mut self, close: bool) {
+        self.close |= close && !self.ended;
+        self.stopping = true;
+        if self.phase == Phase::Live {
+            self.phase = Phase::Draining;
+        }
+    }
+
+    /// Asks for a checkpoint soon.
+    pub fn checkpoint(&mut self) {
+        self.checkpoint.wanted = true;
+    }
+
+    /// Does whatever is due; waits up to `wait` for workers to report.
+    pub fn turn(&mut self, now: Now, wait: Duration) -> Result<(), EngineError> {
+        let mut report = self.reports.recv_timeout(wait).ok();
+        while let Some(taken) = report {
+            self.take(taken)?;
+            report = self.reports.try_recv().ok();
+        }
+        self.feed_replay()?;
+        self.end_epoch(now);
+        self.bind_closed(now)?;
+        self.open_epoch(now);
+        self.append_finished(now);
+        self.finish_checkpoint()?;
+        self.drain(now);
+        Ok(())
+    }
+
+    fn take(&mut self, report: Report) -> Result<(), EngineError> {
+        match report {
+            Report::Closed(epoch, partitions) => {
+                self.in_flight.get_mut(&epoch).expect("workers close what was opened").closed.push(partitions);
+            }
+            Report::Part(part) => {
+                self.in_flight.get_mut(&part.epoch).expect("parts belong to ticked epochs").parts.push(*part);
+            }
+            Report::Trouble(stream, Some(why)) => drop(self.status.trouble.insert(stream, why)),
+            Report::Trouble(stream, None) => drop(self.status.trouble.remove(&stream)),
+            Report::Failed(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn tell(&self, command: &Command) {
+        for worker in &self.commands {
+            // A worker that is gone has reported why.
+            let _ = worker.send(command.clone());
+        }
+    }
+
+    /// Reads every known partition on from where it was bound.
+    fn assign_all(&self) {
+        for source in self.sources.values() {
+            for (at, (partition, next)) in source.partitions.iter().enumerate() {
+                let index = crate::record::PartitionIndex(at as u32);
+                self.tell(&Command::Assign { stream: source.stream, index, partition: partition.clone(), next: *next });
+            }
+        }
+    }
+
+    /// Has the workers repeat bound epochs, as many at a time as may be open.
+    fn feed_replay(&mut self) -> Result<(), EngineError> {
+        while (self.in_flight.len() as u64) < OPEN_EPOCHS_MAX
+            && let Some(bind) = self.replay.pop_front()
+        {
+            for stream in &bind.streams {
+                let known = self.sources[&stream.stream].partitions.len();
+                for (n, (partition, start)) in stream.added.iter().enumerate() {
+                    let index = crate::record::PartitionIndex((known + n) as u32);
+                    self.tell(&Command::Assign { stream: stream.stream, index, partition: partition.clone(), next: *start });
+                }
+                self.sources.get_mut(&stream.stream).expect("a bound stream is a source").restore(stream);
+            }
+            let exactly = bind.streams.iter().flat_map(|s| s.partitions.iter().map(|p| (s.stream, *p))).collect();
+            let mut opening = self.opening(bind.epoch, bind.opened, Some(Arc::new(exactly)));
+            opening.tables = self.tables.bound(&*self.config.blobs, &self.config.plan, bind.tables)?;
+            self.last_opened = (bind.epoch, bind.opened);
+            let watermarks = self.watermarks_of(&bind);
+            let entry = InFlight { opened: bind.opened, bound: Some(bind), watermarks, ..InFlight::default() };
+            self.in_flight.insert(opening.epoch, entry);
+            self.tell(&Command::Open(opening));
+        }
+        if self.phase == Phase::Replaying && self.replay.is_empty() && self.in_flight.is_empty() {
+            self.phase = if self.ended || self.stopping { Phase::Draining } else { Phase::Live };
+        }
+        Ok(())
+    }
+
+    /// W(e) as it was bound.
+    fn watermarks_of(&self, bind: &Bind) -> Vec<EventTime> {
+        let mut watermarks: Vec<EventTime> = Vec::new();
+        for (index, stream) in self.config.plan.streams.iter().enumerate() {
+            watermarks.push(match &stream.from {
+                StreamInput::Stream(parent, _) => watermarks[*parent],
+                StreamInput::Source(_) => {
+                    bind.streams.iter().find(|s| s.stream as usize == index).map_or(EventTime::MIN, |s| s.watermark)
+                }
+            });
+        }
+        watermarks
+    }
+
+    fn opening(&self, epoch: Epoch, opened: Version, exactly: Option<Bound>) -> Opening {
+        Opening { epoch, opened, tables: self.tables.tables.clone(), exactly }
+    }
+
+    fn open_epoch(&mut self, now: Now) {
+        let live = self.phase == Phase::Live && self.open.is_none();
+        if live && (self.in_flight.len() as u64) < OPEN_EPOCHS_MAX {
+            let epoch = self.last_opened.0.next();
+            let opened = epochs::opening_time(now, self.last_opened.1);
+            self.last_opened = (epoch, opened);
+            self.open = Some((epoch, now.running_us));
+            self.gauges.open_records.store(0, Ordering::Relaxed);
+            self.in_flight.insert(epoch, InFlight { opened, ..InFlight::default() });
+            self.tell(&Command::Open(self.opening(epoch, opened, None)));
+        }
+    }
+
+    fn end_epoch(&mut self, now: Now) {
+        let Some((_, opened_at_us)) = self.open else { return };
+        let records = self.gauges.open_records.load(Ordering::Relaxed);
+        if epochs::ends(now, opened_at_us, records) || self.phase == Phase::Draining {
+            self.open = None;
+            self.tell(&Command::Close);
+            self.open_epoch(now);
+        }
+    }
+
+    /// Binds epochs that every worker has stopped reading for, in order: watermarks out, then the log.
+    fn bind_closed(&mut self, now: Now) -> Result<(), EngineError> {
+        loop {
+            let workers = self.config.workers;
+            let next = self.in_flight.iter().find(|(_, flight)| !flight.ticked).map(|(epoch, f)| (*epoch, f.closed.len()));
+            let Some((epoch, _)) = next.filter(|(_, closed)| *closed == workers) else { return Ok(()) };
+            let save = self.checkpoint_due(now);
+            let flight = self.in_flight.get_mut(&epoch).expect("it was just found");
+            let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
+            let new = match &flight.bound {
+                Some(_) => None,
+                None => {
+                    let bind = epochs::bind(epoch, flight.opened, self.tables.hash, &mut self.sources, &reports, now);
+                    flight.watermarks = epochs::watermarks(&self.config.plan, &self.sources);
+                    Some(bind)
+                }
+            };
+            flight.ticked = true;
+            flight.save = save.then(|| states(&self.sources));
+            let closes = flight.closes;
+            let after: Arc<[EventTime]> = flight.watermarks.clone().into();
+            let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
+            self.last_watermarks = after;
+            self.checkpoint.epoch = if save { Some(epoch) } else { self.checkpoint.epoch };
+            self.tell(&Command::Tick(tick));
+            if let Some(bind) = new {
+                self.log.append(&LogRecord::Bind(bind))?;
+            }
+            if closes {
+                self.log.append(&LogRecord::End)?;
+            }
+            self.in_flight.get_mut(&epoch).expect("it was just found").durable = true;
+            self.look_at(&reports);
+        }
+    }
+
+    /// Lag, finished inputs, and partitions that run too far ahead.
+    fn look_at(&mut self, reports: &[PartitionReport]) {
+        let lag = |report: &&PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
+        for source in self.sources.values() {
+            let of_stream = reports.iter().filter(|report| report.stream == source.stream);
+            self.status.lag.insert(source.stream, of_stream.map(|report| lag(&report)).sum());
+        }
+        let known: usize = self.sources.values().map(|source| source.partitions.len()).sum();
+        self.status.input_finished = known > 0 && reports.len() == known && reports.iter().all(|report| report.finished);
+        self.status.quiet = known > 0 && reports.len() == known && reports.iter().all(|report| report.quiet);
+        for report in reports {
+            let clock = &self.sources[&report.stream].clock;
+            let ahead = clock.too_far_ahead(report.index.0 as usize);
+            if self.paused.insert((report.stream, report.index.0), ahead).unwrap_or(false) != ahead {
+                self.tell(&Command::Pause(report.stream, report.index, ahead));
+            }
+        }
+    }
+
+    /// Appends epochs that are durable and complete, in order.
+    fn append_finished(&mut self, now: Now) {
+        let workers = self.config.workers;
+        while let Some(entry) = self.in_flight.first_entry() {
+            if !entry.get().durable || entry.get().parts.len() < workers {
+                break;
+            }
+            let (epoch, mut flight) = entry.remove_entry();
+            for part in &mut flight.parts {
+                for (key, (records, late)) in std::mem::take(&mut part.counts) {
+                    let count = self.status.counts.entry(key).or_default();
+                    *count = (count.0 + records, count.1 + late);
+                }
+                for (view, (new, corrected, gone)) in std::mem::take(&mut part.row_counts) {
+                    let count = self.status.row_counts.entry(view).or_default();
+                    *count = (count.0 + new, count.1 + corrected, count.2 + gone);
+                }
+            }
+            self.status.epoch = epoch;
+            self.status.opened = flight.opened;
+            self.status.watermarks.clone_from(&flight.watermarks);
+            let parts: Vec<State> = flight.parts.iter_mut().filter_map(|part| part.state.take()).collect();
+            self.ledger.append(Batch::of(flight.opened, flight.watermarks, epoch, &mut flight.parts));
+            if let Some(positions) = flight.save {
+                self.begin_checkpoint(epoch, flight.opened, parts, positions, now);
+            }
+        }
+    }
+
+    fn checkpoint_due(&self, now: Now) -> bool {
+        let under_way = self.checkpoint.epoch.is_some() || self.phase == Phase::Replaying;
+        let due = self.checkpoint.last_us.is_some_and(|last| now.running_us - last >= self.config.checkpoint_every.0);
+        !under_way && (due || self.checkpoint.wanted)
+    }
+
+    /// Starts writing the checkpoint of `epoch` on a thread of its own.
+    fn begin_checkpoint(
+        &mut self,
+        epoch: Epoch,
+        opened: Version,
+        parts: Vec<State>,
+        positions: BTreeMap<u32, SourceState>,
+        now: Now,
+    ) {
+        self.ledger.freeze();
+        let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors").clone();
+        let manifest = Manifest {
+            epoch,
+            opened,
+            fingerprint: self.config.fingerprint,
+            streams: positions,
+            counts: checkpoint::flat(&self.status.counts),
+            row_counts: self.status.row_counts.clone(),
+            state: Vec::new(),
+            ledger: Vec::new(),
+            cursors: cursors.clone(),
+            ended: self.ended,
+        };
+        let keep = self.keep(&cursors);
+        self.ledger.forget_epochs_before(keep.passed);
+        let (blobs, ledger) = (self.config.blobs.clone(), self.ledger.clone());
+        let job = checkpoint::Job { blobs, generation: self.log.generation(), ledger, keep, parts, manifest };
+        let (send, receive) = channel();
+        std::thread::spawn(move || drop(send.send(job.write())));
+        self.checkpoint.result = Some(receive);
+        self.checkpoint.wanted = false;
+        self.checkpoint.last_us = Some(now.running_us);
+    }
+
+    /// What the ledger must keep: for the sink that lags most, for corrections, and for re-publication.
+    fn keep(&self, cursors: &BTreeMap<String, Cursor>) -> Keep {
+        let of = |name: &String| cursors.get(name).map_or(Epoch(0), Cursor::oldest);
+        let passed = self.config.sinks.iter().map(of).min().unwrap_or(self.status.epoch).min(self.status.epoch);
+        let watermarks = self.ledger.epoch(passed).map(|info| info.watermarks);
+        let until = |(index, view): (usize, &crate::plan::ViewPlan)| {
+            let lateness = self.config.plan.streams[view.stream].lateness;
+            let (Some(watermarks), Some(retain)) = (&watermarks, self.config.retain.get(&index).copied().unwrap_or(Some(Span(0))))
+            else {
+                return EventTime::MIN;
+            };
+            watermarks[view.stream].minus(lateness.max(retain))
+        };
+        Keep { passed, rows_until: self.config.plan.views.iter().enumerate().map(until).collect() }
+    }
+
+    /// Appends a written checkpoint to the log: the commit point. Then what is older than the last two goes.
+    fn finish_checkpoint(&mut self) -> Result<(), EngineError> {
+        let Some(result) = self.checkpoint.result.as_ref().and_then(|receiver| receiver.try_recv().ok()) else { return Ok(()) };
+        let (checkpoint, manifest) = result.map_err(|error| EngineError::Failed(format!("the checkpoint failed: {error}")))?;
+        let seq = self.log.append(&LogRecord::Checkpoint(checkpoint.clone()))?;
+        self.status.checkpoint = Some((manifest.epoch, manifest.opened));
+        self.tell_sources(&manifest);
+        self.checkpoint.kept.push_back((seq, checkpoint, manifest));
+        while self.checkpoint.kept.len() > 2 {
+            self.checkpoint.kept.pop_front();
+        }
+        self.checkpoint.epoch = None;
+        self.checkpoint.result = None;
+        let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
+        let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
+        checkpoint::clean_up(&*self.config.blobs, &self.ledger, &kept).map_err(failed)?;
+        if self.checkpoint.kept.len() == 2 {
+            self.log.prune(self.checkpoint.kept[0].0)?;
+        }
+        Ok(())
+    }
+
+    /// Local logs may be pruned below what both kept checkpoints have passed.
+    fn tell_sources(&self, manifest: &Manifest) {
+        let older = self.checkpoint.kept.back().map(|(_, _, m)| m);
+        for (stream, state) in &manifest.streams {
+            for (at, (partition, next, _)) in state.partitions.iter().enumerate() {
+                let durable = older.and_then(|m| m.streams.get(stream)?.partitions.get(at)).map_or(Offset(0), |p| p.1);
+                self.config.sources[stream].bound(partition, *next, durable);
+            }
+        }
+    }
+
+    /// After the last epoch: one more that completes everything if asked, then a last checkpoint, then done.
+    fn drain(&mut self, now: Now) {
+        if self.phase == Phase::Live && self.checkpoint.last_us.is_none() {
+            self.checkpoint.last_us = Some(now.running_us);
+        }
+        if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
+            return;
+        }
+        let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
+        if self.close && !self.ended {
+            self.ended = true;
+            self.last_epoch(now, true);
+        } else if saved == Some(self.last_opened.0) || self.last_opened.0 == Epoch(0) {
+            self.phase = Phase::Done;
+        } else {
+            self.checkpoint.wanted = true;
+            self.last_epoch(now, false);
+        }
+    }
+
+    /// An empty epoch: to save at, and to complete everything if the input is closed.
+    fn last_epoch(&mut self, now: Now, close: bool) {
+        let epoch = self.last_opened.0.next();
+        let opened = epochs::opening_time(now, self.last_opened.1);
+        self.last_opened = (epoch, opened);
+        if close {
+            let longest = self.longest_window();
+            self.sources.values_mut().for_each(|source| source.clock.close(longest));
+        }
+        self.in_flight.insert(epoch, InFlight { opened, closes: close, ..InFlight::default() });
+        let nothing = Some(Arc::new(Vec::new()));
+        self.tell(&Command::Open(self.opening(epoch, opened, nothing)));
+    }
+
+    /// No window of this job ends later than this after an event in it.
+    fn longest_window(&self) -> Span {
+        let of = |view: &crate::plan::ViewPlan| match view.window {
+            WindowPlan::Tumbling { size } | WindowPlan::Sliding { size, .. } => size,
+            WindowPlan::Session { gap } => gap,
+            WindowPlan::Calendar { .. } => Span::seconds(32 * 86_400),
+            WindowPlan::Unwindowed => Span(0),
+        };
+        self.config.plan.views.iter().map(of).max().unwrap_or_default()
+    }
+
+    /// Stops the workers and waits for them. Nothing is lost if this is not called.
+    pub fn shut_down(mut self) {
+        self.tell(&Command::Stop);
+        self.commands.clear();
+        if let Some(threads) = self.threads.take() {
+            threads.join().into_iter().for_each(drop);
+        }
+    }
+}
+
+/// Reference data, each version under the hash of its rows; the log says which version an epoch looked up in.
+struct TableVersions {
+    hash: u64,
+    tables: Arc<Tables>,
+    older: BTreeMap<u64, Arc<Tables>>,
+}
+
+impl TableVersions {
+    /// Keeps the rows as they are now, durably, before any epoch is bound to them.
+    fn store(config: &EngineConfig) -> Result<TableVersions, EngineError> {
+        let tables = Tables::new(&config.plan.tables, &config.tables).map_err(|mistakes| EngineError::Refused(mistakes.join("\n")))?;
+        let tables = Arc::new(tables);
+        if config.tables.is_empty() {
+            return Ok(TableVersions { hash: 0, tables, older: BTreeMap::new() });
+        }
+        let bytes = postcard::to_stdvec(&config.tables).expect("rows are plain data");
+        let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
+        config.blobs.create(&table_blob(hash), &bytes).map_err(|error| EngineError::Failed(error.to_string()))?;
+        Ok(TableVersions { hash, tables, older: BTreeMap::new() })
+    }
+
+    /// The version that an epoch was bound to.
+    fn bound(&mut self, blobs: &dyn Blobs, plan: &Plan, hash: u64) -> Result<Arc<Tables>, EngineError> {
+        if hash == self.hash {
+            return Ok(self.tables.clone());
+        }
+        if let Some(tables) = self.older.get(&hash) {
+            return Ok(tables.clone());
+        }
+        let bytes = blobs.read(&table_blob(hash)).map_err(|error| EngineError::Refused(error.to_string()))?;
+        let damaged = |why: String| EngineError::Refused(format!("{} is damaged: {why}", table_blob(hash)));
+        if xxhash_rust::xxh3::xxh3_64(&bytes) != hash {
+            return Err(damaged("its hash does not fit".into()));
+        }
+        let rows: Vec<Vec<Vec<Option<String>>>> = postcard::from_bytes(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let tables = Arc::new(Tables::new(&plan.tables, &rows).map_err(|mistakes| damaged(mistakes.join(", ")))?);
+        self.older.insert(hash, tables.clone());
+        Ok(tables)
+    }
+}
+
+fn table_blob(hash: u64) -> String {
+    format!("tables/{hash:016x}")
+}
+
+/// State of another job or build is refused, not misread.
+fn check_fingerprint(records: &[crate::log::Slot], own: u64) -> Result<(), EngineError> {
+    let last = records.iter().rev().find_map(|(_, record)| match record {
+        LogRecord::Generation(generation) => Some(generation.fingerprint),
+        _ => None,
+    });
+    match last {
+        Some(other) if other != own => Err(EngineError::Refused(
+            "the state was written by a different job file or build, so going on would change what was promised: \
+             run with the old ones, or start with a new state folder"
+                .into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn restore_sources(sources: &mut BTreeMap<u32, SourceStream>, manifest: &Manifest) {
+    for (stream, state) in &manifest.streams {
+        let Some(source) = sources.get_mut(stream) else { continue };
+        source.clock.restore(state.watermark, None);
+        for (at, (partition, next, newest)) in state.partitions.iter().enumerate() {
+            source.add(partition.clone(), *next);
+            source.clock.restore(state.watermark, Some((at, *newest)));
+        }
+        source.added = 0;
+    }
+}
+
+fn states(sources: &BTreeMap<u32, SourceStream>) -> BTreeMap<u32, SourceState> {
+    let of = |source: &SourceStream| {
+        let partition = |(at, (partition, next)): (usize, &(crate::record::Partition, Offset))| {
+            (partition.clone(), *next, source.clock.newest(at))
+        };
+        let partitions = source.partitions.iter().enumerate().map(partition).collect();
+        SourceState { watermark: source.clock.watermark(), partitions }
+    };
+    sources.iter().map(|(stream, source)| (*stream, of(source))).collect()
+}
+
+fn open_new_ledger(config: &EngineConfig, generation: u64) -> Result<Ledger, EngineError> {
+    let ledger = Ledger::open(config.blobs.clone(), generation, Epoch(0), &[]);
+    ledger.map_err(|error| EngineError::Failed(error.to_string()))
+}
+
+type Started = (Vec<Sender<Command>>, Receiver<Report>, timely::communication::WorkerGuards<()>);
+
+fn start_workers(config: &EngineConfig, state: State, loaded_at: Epoch, gauges: &Arc<Gauges>) -> Result<Started, EngineError> {
+    let (to_engine, reports) = channel();
+    let state = Arc::new(state);
+    let mut commands = Vec::new();
+    let mut setups = Vec::new();
+    for _ in 0..config.workers {
+        let (to_worker, from_engine) = channel();
+        commands.push(to_worker);
+        let mut readers = Vec::new();
+        for (stream, source) in &config.sources {
+            readers.push((*stream, source.reader().map_err(|error| EngineError::Refused(error.to_string()))?));
+        }
+        setups.push(Some(WorkerSetup {
+            plan: config.plan.clone(),
+            readers,
+            commands: from_engine,
+            reports: to_engine.clone(),
+            loaded: state.clone(),
+            loaded_at,
+            gauges: gauges.clone(),
+            in_flight_bytes_max: config.in_flight_bytes_max,
+        }));
+    }
+    let setups = Mutex::new(setups);
+    let threads = timely::execute(timely::Config::process(config.workers), move |worker| {
+        let setup = setups.lock().expect("no worker panics while it takes its setup")[worker.index()].take();
+        crate::worker::run(worker, setup.expect("each worker starts once"));
+    });
+    Ok((commands, reports, threads.map_err(EngineError::Failed)?))
+}

@@ -1,0 +1,148 @@
+//! The ledger's keys, whose byte order is the order in which followers want to read.
+//!
+//! | key | value |
+//! |---|---|
+//! | `1 view end group start` | a row; by end, so that what completes or expires is a range |
+//! | `2 epoch n` | a dead letter |
+//! | `3 epoch` | version and watermarks |
+
+use crate::group::{Group, ordered, unordered};
+use crate::ports::sink::RowState;
+use crate::time::{Epoch, EventTime};
+use crate::value::Cell;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+const ROW: u8 = 1;
+const DEAD_LETTER: u8 = 2;
+const EPOCH: u8 = 3;
+
+/// A row's identity and its end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    /// Position of the view in the plan.
+    pub view: u32,
+    /// First microsecond after the window.
+    pub end: EventTime,
+    /// The group.
+    pub group: Group,
+    /// First microsecond of the window.
+    pub start: EventTime,
+}
+
+/// A row's value as of its epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowValue {
+    /// Open, complete or gone, as of the epoch.
+    #[serde(with = "state")]
+    pub state: RowState,
+    /// One cell for each column.
+    pub cells: Vec<Cell>,
+}
+
+mod state {
+    use super::RowState;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(state: &RowState, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u8(match state {
+            RowState::Open => 0,
+            RowState::Complete => 1,
+            RowState::Gone => 2,
+        })
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RowState, D::Error> {
+        match u8::deserialize(from)? {
+            0 => Ok(RowState::Open),
+            1 => Ok(RowState::Complete),
+            2 => Ok(RowState::Gone),
+            other => Err(serde::de::Error::custom(format!("no row state {other}"))),
+        }
+    }
+}
+
+/// An encoded key; cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key(Arc<[u8]>);
+
+impl Key {
+    pub fn row(key: &RowKey) -> Key {
+        let mut bytes = Self::row_prefix(key.view, key.end);
+        bytes.extend(key.group.bytes());
+        bytes.extend(ordered(key.start.0).to_be_bytes());
+        Key(bytes.into())
+    }
+
+    /// The first key of a view's rows that end at `end` or later.
+    pub fn rows_from(view: u32, end: EventTime) -> Key {
+        Key(Self::row_prefix(view, end).into())
+    }
+
+    /// The first key after all rows of a view.
+    pub fn rows_after(view: u32) -> Key {
+        let mut bytes = vec![ROW];
+        bytes.extend((view + 1).to_be_bytes());
+        Key(bytes.into())
+    }
+
+    fn row_prefix(view: u32, end: EventTime) -> Vec<u8> {
+        let mut bytes = vec![ROW];
+        bytes.extend(view.to_be_bytes());
+        bytes.extend(ordered(end.0).to_be_bytes());
+        bytes
+    }
+
+    pub fn dead_letter(epoch: Epoch, n: u32) -> Key {
+        let mut bytes = vec![DEAD_LETTER];
+        bytes.extend(epoch.0.to_be_bytes());
+        bytes.extend(n.to_be_bytes());
+        Key(bytes.into())
+    }
+
+    pub fn epoch(epoch: Epoch) -> Key {
+        let mut bytes = vec![EPOCH];
+        bytes.extend(epoch.0.to_be_bytes());
+        Key(bytes.into())
+    }
+
+    /// Where epochs begin.
+    pub fn first_epoch() -> Vec<u8> {
+        vec![EPOCH]
+    }
+
+    /// The epoch of an epoch's key.
+    pub fn epoch_of(bytes: &[u8]) -> Option<Epoch> {
+        let rest = bytes.strip_prefix(&[EPOCH])?;
+        Some(Epoch(u64::from_be_bytes(rest.try_into().ok()?)))
+    }
+
+    pub fn from_bytes(bytes: Vec<u8>) -> Key {
+        Key(bytes.into())
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The row's identity, if this is a row's key.
+    pub fn as_row(&self) -> Option<RowKey> {
+        let rest = self.0.strip_prefix(&[ROW])?;
+        let (view, rest) = rest.split_first_chunk::<4>()?;
+        let (end, rest) = rest.split_first_chunk::<8>()?;
+        let (group, start) = rest.split_last_chunk::<8>()?;
+        Some(RowKey {
+            view: u32::from_be_bytes(*view),
+            end: EventTime(unordered(u64::from_be_bytes(*end))),
+            group: Group::from_bytes(group),
+            start: EventTime(unordered(u64::from_be_bytes(*start))),
+        })
+    }
+
+    /// The epoch that wrote it, if this is a dead letter's key.
+    pub fn as_dead_letter(&self) -> Option<Epoch> {
+        let rest = self.0.strip_prefix(&[DEAD_LETTER])?;
+        let (epoch, _) = rest.split_first_chunk::<8>()?;
+        Some(Epoch(u64::from_be_bytes(*epoch)))
+    }
+}

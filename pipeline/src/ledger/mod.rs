@@ -1,0 +1,282 @@
+//! The ledger: every effect of every epoch, one atomic batch an epoch, which all sinks follow at their own pace.
+//!
+//! ```text
+//! append(e) ─▶ table in memory ──seal──▶ sorted runs (blobs) ──merge──▶ fewer, larger runs
+//!                     └──────────── Follower::cut ─▶ a sink ────────────────┘
+//! ```
+//! It is not synced at every epoch: what a crash takes is recomputed from the bound epochs with the same bytes. A
+//! checkpoint seals the table into a run and lists the runs; a restart opens those and nothing else. A key holds its
+//! newest value only; a follower that lags finds each row once.
+
+mod follower;
+mod key;
+mod merge;
+mod table;
+
+pub use follower::{Cursor, Emission, Follower, Kept};
+pub use key::{RowKey, RowValue};
+pub use merge::Keep;
+
+use crate::operators::collect::EpochPart;
+use crate::ports::blobs::{BlobError, Blobs};
+use crate::record::DeadLetter;
+use crate::run::{Run, RunError, RunWriter};
+use crate::time::{Epoch, EventTime, Version};
+use key::Key;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use table::{Stored, Table};
+
+/// What a follower needs to know of an epoch besides its rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochInfo {
+    /// Its version.
+    pub opened: Version,
+    /// W(e) for each stream of the plan.
+    pub watermarks: Vec<EventTime>,
+}
+
+/// All effects of an epoch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Which.
+    pub epoch: Epoch,
+    /// Its version.
+    pub opened: Version,
+    /// W(e) for each stream of the plan.
+    pub watermarks: Vec<EventTime>,
+    /// Changed rows, sorted by key.
+    pub rows: Vec<(RowKey, Option<RowValue>)>,
+    /// Refused records, sorted by (stream, partition, offset, element).
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Batch {
+    /// Puts the parts of all workers into the order that does not depend on them.
+    pub fn of(opened: Version, watermarks: Vec<EventTime>, epoch: Epoch, parts: &mut [EpochPart]) -> Batch {
+        let mut rows: Vec<_> = parts.iter_mut().flat_map(|part| part.rows.drain(..)).collect();
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut dead_letters: Vec<_> = parts.iter_mut().flat_map(|part| part.dead_letters.drain(..)).collect();
+        dead_letters.sort_unstable_by(|a, b| {
+            (a.stream, &a.partition, a.offset, a.element).cmp(&(b.stream, &b.partition, b.offset, b.element))
+        });
+        Batch { epoch, opened, watermarks, rows, dead_letters }
+    }
+}
+
+/// A sealed part of the ledger, as the manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEntry {
+    /// The blob.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// The newest epoch in it.
+    pub last: Epoch,
+}
+
+/// A run with what the manifest says of it.
+pub(crate) struct OpenRun {
+    entry: RunEntry,
+    run: Run,
+}
+
+struct Inner {
+    end: Epoch,
+    table: Table,
+    frozen: Option<Arc<Table>>,
+    runs: Vec<Arc<OpenRun>>,
+    epochs: BTreeMap<Epoch, EpochInfo>,
+}
+
+/// See the module. Shared between the engine, which appends, and the sinks' threads, which read.
+pub struct Ledger {
+    blobs: Arc<dyn Blobs>,
+    generation: u64,
+    inner: RwLock<Inner>,
+}
+
+impl Ledger {
+    /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0.
+    pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
+        let mut inner =
+            Inner { end, table: Table::default(), frozen: None, runs: Vec::new(), epochs: BTreeMap::new() };
+        for entry in runs {
+            let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
+            for found in run.scan(&*blobs, &Key::first_epoch()) {
+                let (key, value) = found?;
+                let Some(epoch) = Key::epoch_of(&key) else { break };
+                let stored = Stored::decode(&value);
+                let info = stored.value.as_deref().and_then(|bytes| postcard::from_bytes(bytes).ok());
+                inner.epochs.extend(info.map(|info| (epoch, info)));
+            }
+            inner.runs.push(Arc::new(OpenRun { entry: entry.clone(), run }));
+        }
+        Ok(Ledger { blobs, generation, inner: RwLock::new(inner) })
+    }
+
+    /// The last epoch appended.
+    pub fn end(&self) -> Epoch {
+        self.read().end
+    }
+
+    /// What is known of an epoch that some follower may still need.
+    pub fn epoch(&self, epoch: Epoch) -> Option<EpochInfo> {
+        self.read().epochs.get(&epoch).cloned()
+    }
+
+    /// Appends an epoch. Only call once its `Bind` is durable.
+    pub fn append(&self, batch: Batch) {
+        let info = EpochInfo { opened: batch.opened, watermarks: batch.watermarks };
+        let (epoch, at) = (batch.epoch, (batch.epoch, batch.opened));
+        let mut inner = self.inner.write().expect(LOCK);
+        assert!(epoch > inner.end, "epochs are appended in order: {epoch:?} after {:?}", inner.end);
+        let bytes = postcard::to_stdvec(&info).expect("epoch info is plain data");
+        inner.table.put(at, Key::epoch(epoch), Some(bytes));
+        for (n, dead_letter) in batch.dead_letters.iter().enumerate() {
+            let bytes = postcard::to_stdvec(dead_letter).expect("a dead letter is plain data");
+            inner.table.put(at, Key::dead_letter(epoch, n as u32), Some(bytes));
+        }
+        for (key, value) in batch.rows {
+            let bytes = value.map(|value| postcard::to_stdvec(&value).expect("a row is plain data"));
+            inner.table.put(at, Key::row(&key), bytes);
+        }
+        inner.epochs.insert(epoch, info);
+        inner.end = epoch;
+    }
+
+    /// The newest value of every row of a view, with its version, in the order of (end, group, start).
+    pub fn rows(&self, view: u32) -> Result<Vec<(RowKey, Version, RowValue)>, RunError> {
+        let all = self.range(&Key::rows_from(view, EventTime::MIN), &Key::rows_after(view))?;
+        let row = |(key, stored): (Key, Stored)| {
+            let value = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
+            Some((key.as_row().expect("a range of rows"), stored.version, value))
+        };
+        Ok(all.into_iter().filter_map(row).collect())
+    }
+
+    /// Bytes of memory held, roughly: the table, and the runs' indices.
+    pub fn resident_bytes(&self) -> usize {
+        let inner = self.read();
+        let runs: usize = inner.runs.iter().map(|open| open.run.resident_bytes()).sum();
+        inner.table.bytes() + inner.frozen.as_ref().map_or(0, |table| table.bytes()) + runs
+    }
+
+    /// Freezes the table as of now; [`Ledger::seal`] then writes it out. To be called at a checkpoint's epoch, right
+    /// after its append.
+    pub fn freeze(&self) {
+        let mut inner = self.inner.write().expect(LOCK);
+        assert!(inner.frozen.is_none(), "one checkpoint at a time");
+        inner.frozen = Some(Arc::new(std::mem::take(&mut inner.table)));
+    }
+
+    /// Writes the frozen table as a run, merges runs where that pays, and returns what the manifest must list.
+    /// Blocks on the blobs; appends and cuts go on meanwhile.
+    pub fn seal(&self, keep: &Keep) -> Result<Vec<RunEntry>, RunError> {
+        let frozen = self.read().frozen.clone();
+        if let Some(table) = frozen {
+            let last = table.last();
+            let mut writer = RunWriter::new();
+            table.iter().for_each(|(key, stored)| writer.push(key.bytes(), &stored.encode()));
+            let run = (writer.entries() > 0).then(|| self.write_run(last, writer)).transpose()?;
+            let mut inner = self.inner.write().expect(LOCK);
+            inner.runs.extend(run);
+            inner.frozen = None;
+        }
+        self.merge(keep)?;
+        Ok(self.read().runs.iter().map(|open| open.entry.clone()).collect())
+    }
+
+    fn write_run(&self, last: Epoch, writer: RunWriter) -> Result<Arc<OpenRun>, RunError> {
+        let bytes = writer.finish();
+        for attempt in 0.. {
+            let name = format!("ledger/{:010}-{:020}-{attempt}", self.generation, last.0);
+            if self.blobs.create(&name, &bytes)? == crate::ports::blobs::Created::New {
+                let entry = RunEntry { name, bytes: bytes.len() as u64, last };
+                let run = Run::open(&*self.blobs, &entry.name, entry.bytes)?;
+                return Ok(Arc::new(OpenRun { entry, run }));
+            }
+        }
+        unreachable!("some attempt is free")
+    }
+
+    /// Removes blobs of runs that `listed` does not name.
+    pub fn clean_up(&self, listed: &[&RunEntry]) -> Result<(), BlobError> {
+        let open: Vec<String> = self.read().runs.iter().map(|run| run.entry.name.clone()).collect();
+        for name in self.blobs.list("ledger/")? {
+            if !open.contains(&name) && !listed.iter().any(|entry| entry.name == name) {
+                self.blobs.delete(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what epochs before `epoch` said: every follower has passed them.
+    pub fn forget_epochs_before(&self, epoch: Epoch) {
+        let mut inner = self.inner.write().expect(LOCK);
+        inner.epochs = inner.epochs.split_off(&epoch);
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().expect(LOCK)
+    }
+
+    /// The newest value of every key that changed after `from`, as of the returned end.
+    fn changed(&self, from: Epoch) -> Result<(Epoch, BTreeMap<Key, Stored>), RunError> {
+        let (end, runs, tables, mut found) = {
+            let inner = self.read();
+            let found: BTreeMap<Key, Stored> = inner.table.changed(from).collect();
+            (inner.end, inner.runs.clone(), inner.frozen.clone(), found)
+        };
+        for (key, stored) in tables.iter().flat_map(|table| table.changed(from)) {
+            keep_newest(&mut found, key, stored);
+        }
+        for open in runs.iter().filter(|open| open.entry.last > from) {
+            for entry in open.run.scan(&*self.blobs, &[]) {
+                let (key, value) = entry?;
+                let stored = Stored::decode(&value);
+                if stored.epoch > from {
+                    keep_newest(&mut found, Key::from_bytes(key), stored);
+                }
+            }
+        }
+        Ok((end, found))
+    }
+
+    /// The newest value of every key in `from..to`.
+    fn range(&self, from: &Key, to: &Key) -> Result<BTreeMap<Key, Stored>, RunError> {
+        let (runs, tables, mut found) = {
+            let inner = self.read();
+            let found: BTreeMap<Key, Stored> = inner.table.range(from, to).collect();
+            (inner.runs.clone(), inner.frozen.clone(), found)
+        };
+        for (key, stored) in tables.iter().flat_map(|table| table.range(from, to)) {
+            keep_newest(&mut found, key, stored);
+        }
+        for open in &runs {
+            for entry in open.run.scan(&*self.blobs, from.bytes()) {
+                let (key, value) = entry?;
+                if key.as_slice() >= to.bytes() {
+                    break;
+                }
+                keep_newest(&mut found, Key::from_bytes(key), Stored::decode(&value));
+            }
+        }
+        Ok(found)
+    }
+}
+
+const LOCK: &str = "no thread panics while it holds the ledger";
+
+fn keep_newest(found: &mut BTreeMap<Key, Stored>, key: Key, stored: Stored) {
+    match found.entry(key) {
+        std::collections::btree_map::Entry::Occupied(mut known) if known.get().epoch < stored.epoch => {
+            known.insert(stored);
+        }
+        std::collections::btree_map::Entry::Occupied(_) => {}
+        std::collections::btree_map::Entry::Vacant(free) => {
+            free.insert(stored);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The ledger's newest part, in memory: by key, and by the epoch that wrote.
+
+use super::key::Key;
+use crate::time::{Epoch, Version};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A key's newest value and the epoch that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub epoch: Epoch,
+    pub version: Version,
+    /// `None`: the key is gone without a trace for readers.
+    pub value: Option<Arc<[u8]>>,
+}
+
+impl Stored {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.epoch.0.to_le_bytes().to_vec();
+        bytes.extend(self.version.0.to_le_bytes());
+        if let Some(value) = &self.value {
+            bytes.push(1);
+            bytes.extend(&value[..]);
+        } else {
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    /// # Panics
+    /// If the bytes are not what [`Stored::encode`] made; runs are checksummed.
+    pub fn decode(bytes: &[u8]) -> Stored {
+        let (epoch, rest) = bytes.split_first_chunk::<8>().expect("a stored value has an epoch");
+        let (version, rest) = rest.split_first_chunk::<8>().expect("a stored value has a version");
+        let (&present, value) = rest.split_first().expect("a stored value says whether it is one");
+        let (epoch, version) = (Epoch(u64::from_le_bytes(*epoch)), Version(i64::from_le_bytes(*version)));
+        Stored { epoch, version, value: (present == 1).then(|| value.into()) }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Table {
+    entries: BTreeMap<Key, Stored>,
+    by_epoch: BTreeMap<Epoch, Vec<Key>>,
+    bytes: usize,
+}
+
+/// What an entry costs beside its bytes.
+const ENTRY_BYTES: usize = 120;
+
+impl Table {
+    pub fn put(&mut self, (epoch, version): (Epoch, Version), key: Key, value: Option<Vec<u8>>) {
+        self.bytes += ENTRY_BYTES + key.bytes().len() + value.as_ref().map_or(0, Vec::len);
+        self.by_epoch.entry(epoch).or_default().push(key.clone());
+        if let Some(old) = self.entries.insert(key, Stored { epoch, version, value: value.map(Into::into) }) {
+            self.bytes -= old.value.map_or(0, |value| value.len());
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The newest epoch in it; 0 if empty.
+    pub fn last(&self) -> Epoch {
+        self.by_epoch.last_key_value().map_or(Epoch(0), |(epoch, _)| *epoch)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Stored)> {
+        self.entries.iter()
+    }
+
+    /// Keys written after `from`, each with its newest value.
+    pub fn changed(&self, from: Epoch) -> impl Iterator<Item = (Key, Stored)> {
+        let keys = self.by_epoch.range(from.next()..).flat_map(|(_, keys)| keys);
+        keys.map(|key| (key.clone(), self.entries[key].clone()))
+    }
+
+    pub fn range(&self, from: &Key, to: &Key) -> impl Iterator<Item = (Key, Stored)> {
+        self.entries.range(from.clone()..to.clone()).map(|(key, stored)| (key.clone(), stored.clone()))
+    }
+}

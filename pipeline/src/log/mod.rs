@@ -1,0 +1,196 @@
+//! The commit log: what forms an epoch is bound here once, durably, before any effect of it leaves, and obeyed for ever.
+//!
+//! Records are blobs `log/{seq:020}`, created if absent: the slot is the lock. Beside them lie `gen/{generation:020}`,
+//! one for each process that ever started on this state, never deleted. An append counts only if, after its slot was
+//! created, no higher generation exists (SEMANTICS 25); otherwise this process is fenced and must stop.
+//!
+//! | the process stops | after restart |
+//! |---|---|
+//! | before `Bind(e)` is durable | no effect of e has left; e is formed anew |
+//! | after `Bind(e)` | e is formed again from the same offsets, with the same version |
+
+mod record;
+
+pub use record::{Bind, Checkpoint, Generation, LogRecord, PartitionBind, StreamBind};
+
+use crate::ports::blobs::{BlobError, Blobs, Created};
+use record::{decode, encode};
+use std::sync::Arc;
+
+/// Why the log could not be read or appended to.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// A newer process runs on this state.
+    #[error("fenced: generation {newer} has taken over this state, this process is generation {own}")]
+    Fenced {
+        /// Ours.
+        own: u64,
+        /// The highest seen.
+        newer: u64,
+    },
+    /// A record is not what was written.
+    #[error("log record {seq} is damaged: {what}; restore the state folder from a backup or start with a new one")]
+    Damaged {
+        /// Its slot.
+        seq: u64,
+        /// What did not fit.
+        what: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// The log of one process's generation.
+pub struct CommitLog {
+    blobs: Arc<dyn Blobs>,
+    generation: u64,
+    next_seq: u64,
+    last_hash: u64,
+}
+
+/// A record with its slot.
+pub type Slot = (u64, LogRecord);
+
+impl CommitLog {
+    /// Takes the next generation, then reads every record that exists.
+    pub fn open(blobs: Arc<dyn Blobs>) -> Result<(CommitLog, Vec<Slot>), LogError> {
+        let generation = take_generation(&*blobs)?;
+        let mut log = CommitLog { blobs, generation, next_seq: 1, last_hash: 0 };
+        let records = log.read_all()?;
+        Ok((log, records))
+    }
+
+    /// This process's generation.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Appends a record; durable and obeyed for ever once this returns. Returns its slot.
+    pub fn append(&mut self, record: &LogRecord) -> Result<u64, LogError> {
+        let seq = self.next_seq;
+        let bytes = encode(seq, self.generation, self.last_hash, record);
+        let name = slot_name(seq);
+        if self.blobs.create(&name, &bytes)? == Created::Exists && self.blobs.read(&name)? != bytes {
+            return Err(LogError::Fenced { own: self.generation, newer: self.newest_generation()?.max(self.generation + 1) });
+        }
+        let newer = self.newest_generation()?;
+        if newer > self.generation {
+            return Err(LogError::Fenced { own: self.generation, newer });
+        }
+        self.next_seq = seq + 1;
+        self.last_hash = xxhash_rust::xxh3::xxh3_64(&bytes);
+        Ok(seq)
+    }
+
+    /// Removes the records before `seq`: nothing that is kept refers to them.
+    pub fn prune(&self, seq: u64) -> Result<(), LogError> {
+        for name in self.blobs.list("log/")? {
+            if slot_of(&name).is_some_and(|slot| slot < seq) {
+                self.blobs.delete(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn newest_generation(&self) -> Result<u64, LogError> {
+        Ok(newest_generation(&*self.blobs)?)
+    }
+
+    fn read_all(&mut self) -> Result<Vec<Slot>, LogError> {
+        let mut records = Vec::new();
+        for name in self.blobs.list("log/")? {
+            let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
+            let bytes = self.blobs.read(&name)?;
+            let (previous, record) = decode(seq, &bytes).map_err(|what| damaged(seq, what))?;
+            if !records.is_empty() && (seq != self.next_seq || previous != self.last_hash) {
+                return Err(damaged(seq, format!("it does not follow record {}", self.next_seq - 1)));
+            }
+            self.next_seq = seq + 1;
+            self.last_hash = xxhash_rust::xxh3::xxh3_64(&bytes);
+            records.push((seq, record));
+        }
+        Ok(records)
+    }
+}
+
+fn damaged(seq: u64, what: impl Into<String>) -> LogError {
+    LogError::Damaged { seq, what: what.into() }
+}
+
+fn slot_name(seq: u64) -> String {
+    format!("log/{seq:020}")
+}
+
+fn slot_of(name: &str) -> Option<u64> {
+    name.strip_prefix("log/")?.parse().ok()
+}
+
+fn newest_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
+    Ok(blobs.list("gen/")?.last().and_then(|name| name.strip_prefix("gen/")?.parse().ok()).unwrap_or(0))
+}
+
+fn take_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
+    loop {
+        let generation = newest_generation(blobs)? + 1;
+        if blobs.create(&format!("gen/{generation:020}"), &[])? == Created::New {
+            return Ok(generation);
+        }
+    }
+}
+
+/// Reads one record's bytes as [`CommitLog`] would: the entry for fuzzing.
+pub fn decode_record(seq: u64, bytes: &[u8]) -> Result<LogRecord, String> {
+    decode(seq, bytes).map(|(_, record)| record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::blobs::MemoryBlobs;
+    use crate::time::{Epoch, Version};
+
+    fn bind(epoch: u64) -> LogRecord {
+        LogRecord::Bind(Bind { epoch: Epoch(epoch), opened: Version(epoch as i64 * 1000), tables: 0, streams: vec![] })
+    }
+
+    #[test]
+    fn what_was_appended_is_read_again() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let (mut log, records) = CommitLog::open(blobs.clone()).unwrap();
+        assert!(records.is_empty());
+        for epoch in 1..=3 {
+            log.append(&bind(epoch)).unwrap();
+        }
+        let (log, records) = CommitLog::open(blobs).unwrap();
+        assert_eq!(log.generation(), 2);
+        assert_eq!(records.iter().map(|(_, r)| r.clone()).collect::<Vec<_>>(), [bind(1), bind(2), bind(3)]);
+    }
+
+    #[test]
+    fn an_older_process_is_fenced_at_its_next_append() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let (mut old, _) = CommitLog::open(blobs.clone()).unwrap();
+        old.append(&bind(1)).unwrap();
+        let (mut new, _) = CommitLog::open(blobs.clone()).unwrap();
+        assert!(matches!(old.append(&bind(2)), Err(LogError::Fenced { own: 1, newer: 2 })));
+        // The old process had created slot 2 before it saw that it was fenced; the new one had not read it, so its
+        // own append finds the slot taken by other bytes and it starts again, obeying what is there.
+        assert!(matches!(new.append(&LogRecord::End), Err(LogError::Fenced { .. })));
+        let (mut third, records) = CommitLog::open(blobs).unwrap();
+        assert_eq!(records.len(), 2);
+        third.append(&bind(3)).unwrap();
+    }
+
+    #[test]
+    fn pruned_records_are_gone_and_the_rest_still_reads() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let (mut log, _) = CommitLog::open(blobs.clone()).unwrap();
+        for epoch in 1..=4 {
+            log.append(&bind(epoch)).unwrap();
+        }
+        log.prune(3).unwrap();
+        let (_, records) = CommitLog::open(blobs).unwrap();
+        assert_eq!(records, [(3, bind(3)), (4, bind(4))]);
+    }
+}

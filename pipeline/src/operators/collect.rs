@@ -1,0 +1,145 @@
+//! Gathers what a worker contributes to an epoch: finished rows, dead letters, counts, and at a checkpoint its state.
+//!
+//! The collector is downstream of every operator, so when it closes an epoch all of them have. The parts of all
+//! workers together are the epoch's batch for the ledger; sorted there, they are the same bytes on any number of workers.
+
+use super::{Change, EpochOperator, RowChange, Tick};
+use crate::ledger::{RowKey, RowValue};
+use crate::plan::Plan;
+use crate::ports::sink::RowState;
+use crate::record::{DeadLetter, Origin, Rejection, Verdict};
+use crate::state::{SaveState, State};
+use crate::time::Epoch;
+use crate::value::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What reaches the collector.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A row of some view changed.
+    Row(RowChange),
+    /// A record was refused after decoding; the message is still held where it was read.
+    Refused {
+        /// Position of the stream that refused it.
+        stream: u32,
+        /// Where it came from.
+        origin: Origin,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// Verdicts of a stream.
+    Count {
+        /// Position of the stream.
+        stream: u32,
+        /// Which verdict.
+        verdict: Verdict,
+        /// How many records.
+        records: u64,
+        /// How many of them were late.
+        late: u64,
+    },
+}
+
+/// Records by stream and verdict: `(records, late)`.
+pub type Counts = BTreeMap<(u32, Verdict), (u64, u64)>;
+
+/// Rows by view: `(new or changed, of those corrections of a complete row, gone)`.
+pub type RowCounts = BTreeMap<u32, (u64, u64, u64)>;
+
+/// One worker's contribution to one epoch.
+#[derive(Debug, Default)]
+pub struct EpochPart {
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// Changed rows: `None` takes the key away without a trace for readers (its row ends elsewhere now).
+    pub rows: Vec<(RowKey, Option<RowValue>)>,
+    /// Refused records with their bytes.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Verdicts.
+    pub counts: Counts,
+    /// Row changes.
+    pub row_counts: RowCounts,
+    /// The worker's state, if this is a checkpoint's epoch.
+    pub state: Option<State>,
+}
+
+/// What the worker's reading side holds until an epoch is collected.
+pub trait Retained: 'static {
+    /// The refused record's message with all that a dead letter keeps.
+    fn dead_letter(&mut self, epoch: Epoch, stream: u32, origin: Origin, rejection: Rejection) -> DeadLetter;
+    /// Dead letters and counts that reading itself made, and the end of holding on to `epoch`.
+    fn release(&mut self, epoch: Epoch) -> (Vec<DeadLetter>, Counts);
+}
+
+/// See the module.
+pub struct Collect<R, F> {
+    plan: Arc<Plan>,
+    retained: R,
+    send: F,
+    pending: BTreeMap<Epoch, Vec<Effect>>,
+    save: SaveState,
+}
+
+impl<R: Retained, F: FnMut(EpochPart) + 'static> Collect<R, F> {
+    /// Sends each epoch's part to `send`.
+    pub fn new(plan: Arc<Plan>, retained: R, save: SaveState, send: F) -> Collect<R, F> {
+        Collect { plan, retained, send, pending: BTreeMap::new(), save }
+    }
+
+    fn row(&self, change: RowChange, tick: &Tick, part: &mut EpochPart) {
+        let view = &self.plan.views[change.view as usize];
+        let count = part.row_counts.entry(change.view).or_default();
+        let key = RowKey { view: change.view, end: change.end, group: change.group, start: change.start };
+        let (cells, state) = match change.change {
+            Change::Moved => return part.rows.push((key, None)),
+            Change::Gone => {
+                count.2 += 1;
+                (vec![Cell::Null; view.columns.len()], RowState::Gone)
+            }
+            Change::Value(accs) => {
+                count.0 += 1;
+                count.1 += u64::from(change.end <= tick.before[view.stream]);
+                let mut cells = Vec::with_capacity(view.columns.len());
+                for (aggregate, acc) in view.aggregates.iter().zip(accs.iter()) {
+                    aggregate.finish(acc, &mut cells);
+                }
+                (cells, if change.end <= tick.after[view.stream] { RowState::Complete } else { RowState::Open })
+            }
+        };
+        part.rows.push((key, Some(RowValue { state, cells })));
+    }
+}
+
+impl<R: Retained, F: FnMut(EpochPart) + 'static> EpochOperator for Collect<R, F> {
+    type In = Effect;
+    type Out = ();
+
+    fn take(&mut self, epoch: Epoch, batch: &mut Vec<Effect>) {
+        self.pending.entry(epoch).or_default().append(batch);
+    }
+
+    fn close(&mut self, tick: &Tick, _out: &mut Vec<()>) {
+        let mut part = EpochPart { epoch: tick.epoch, ..EpochPart::default() };
+        for effect in self.pending.remove(&tick.epoch).unwrap_or_default() {
+            match effect {
+                Effect::Row(change) => self.row(change, tick, &mut part),
+                Effect::Refused { stream, origin, rejection } => {
+                    part.dead_letters.push(self.retained.dead_letter(tick.epoch, stream, origin, rejection));
+                }
+                Effect::Count { stream, verdict, records, late } => {
+                    let count = part.counts.entry((stream, verdict)).or_default();
+                    *count = (count.0 + records, count.1 + late);
+                }
+            }
+        }
+        let (dead_letters, counts) = self.retained.release(tick.epoch);
+        part.dead_letters.extend(dead_letters);
+        for (key, (records, late)) in counts {
+            let count = part.counts.entry(key).or_default();
+            *count = (count.0 + records, count.1 + late);
+        }
+        part.state = tick.save.then(|| self.save.take());
+        (self.send)(part);
+    }
+}

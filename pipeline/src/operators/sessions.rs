@@ -1,0 +1,96 @@
+//! Session windows: from the first event to the last of a run without a pause of `gap`, plus `gap`.
+//!
+//! A session's identity is (group, start). A later event moves its end; an earlier one, or one that joins two
+//! sessions, makes a new start: the rows that lose theirs become `gone`.
+//!
+//! ```text
+//! gap 3    ·a··b·······c·     sessions [a, b+3) [c, c+3)
+//! + d      ·a··b··d··  c·     [a, b+3) moves its end to d+3
+//! + e      ·a··b··d··e·c·     one session [a, c+3); the row of c is gone
+//! ```
+
+use super::windows::{Accs, Change, RowChange, ViewRules};
+use super::Partial;
+use crate::group::Group;
+use crate::state::StateRow;
+use crate::time::{EventTime, Span};
+use std::collections::{BTreeMap, BTreeSet};
+
+struct Session {
+    last: EventTime,
+    accs: Accs,
+}
+
+pub(super) struct Sessions {
+    rules: ViewRules,
+    gap: Span,
+    groups: BTreeMap<Group, BTreeMap<EventTime, Session>>,
+    by_end: BTreeSet<(EventTime, Group, EventTime)>,
+    /// Sessions touched in this epoch, and where those that existed before it ended then.
+    touched: BTreeMap<(Group, EventTime), Option<EventTime>>,
+}
+
+impl Sessions {
+    pub fn new(rules: ViewRules, gap: Span) -> Sessions {
+        Sessions { rules, gap, groups: BTreeMap::new(), by_end: BTreeSet::new(), touched: BTreeMap::new() }
+    }
+
+    /// Takes events at `partial.start..=partial.end`, merging every session they touch.
+    pub fn insert(&mut self, partial: Partial) {
+        let Partial { group, start, end: last, accs, .. } = partial;
+        let (mut start, mut last, mut accs): (_, _, Accs) = (start, last, accs.into());
+        let reach = start.minus(self.gap);
+        let sessions = self.groups.entry(group.clone()).or_default();
+        // The only session before `start` that can touch it is the last one that starts there; the others follow it.
+        let first = sessions.range(..=start).next_back().filter(|(_, s)| s.last > reach).map_or(start, |(at, _)| *at);
+        let merged: Vec<EventTime> = sessions.range(first..).map(|(at, _)| *at).take_while(|at| *at < last.plus(self.gap)).collect();
+        for at in merged {
+            let session = sessions.remove(&at).expect("it was just found");
+            let end = session.last.plus(self.gap);
+            self.by_end.remove(&(end, group.clone(), at));
+            self.touched.entry((group.clone(), at)).or_insert(Some(end));
+            (start, last) = (start.min(at), last.max(session.last));
+            self.rules.merge(&mut accs, &session.accs);
+        }
+        sessions.insert(start, Session { last, accs });
+        self.by_end.insert((last.plus(self.gap), group.clone(), start));
+        self.touched.entry((group, start)).or_insert(None);
+    }
+
+    /// Emits what changed since the last call, then drops what is final.
+    pub fn close(&mut self, after: EventTime, out: &mut Vec<RowChange>) {
+        for ((group, start), previous_end) in std::mem::take(&mut self.touched) {
+            let now = self.groups.get(&group).and_then(|sessions| sessions.get(&start));
+            let row = |end, change| RowChange { view: self.rules.view, end, group: group.clone(), start, change };
+            let now = now.map(|session| (session.last.plus(self.gap), session.accs.clone()));
+            if let Some(previous) = previous_end.filter(|end| now.as_ref().is_none_or(|(now, _)| now != end)) {
+                out.push(row(previous, if now.is_some() { Change::Moved } else { Change::Gone }));
+            }
+            if let Some((end, accs)) = now {
+                out.push(row(end, Change::Value(accs)));
+            }
+        }
+        while let Some((end, ..)) = self.by_end.first().filter(|(end, ..)| self.rules.is_final(*end, after)) {
+            let _ = end;
+            let (_, group, start) = self.by_end.pop_first().expect("it was just found");
+            let sessions = self.groups.get_mut(&group).expect("an indexed session exists");
+            sessions.remove(&start);
+            if sessions.is_empty() {
+                self.groups.remove(&group);
+            }
+        }
+    }
+
+    pub fn save(&self) -> Vec<StateRow> {
+        let row = |group: &Group, start: &EventTime, s: &Session| StateRow::new(group.route(), &(group, start), &(s.last, &s.accs));
+        self.groups.iter().flat_map(|(group, sessions)| sessions.iter().map(move |(start, s)| row(group, start, s))).collect()
+    }
+
+    pub fn load(&mut self, row: &StateRow) {
+        let saved = "a saved session is what this view saved";
+        let (group, start): (Group, EventTime) = postcard::from_bytes(&row.key).expect(saved);
+        let (last, accs): (EventTime, Accs) = postcard::from_bytes(&row.value).expect(saved);
+        self.by_end.insert((last.plus(self.gap), group.clone(), start));
+        self.groups.entry(group).or_default().insert(start, Session { last, accs });
+    }
+}

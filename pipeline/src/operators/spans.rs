@@ -1,0 +1,65 @@
+//! Windows that do not overlap: tumbling, calendar, and none at all (one row a group that ends at ∞).
+
+use super::windows::{Accs, Change, RowChange, ViewRules};
+use super::Partial;
+use crate::group::Group;
+use crate::hash::{Map, Set};
+use crate::state::StateRow;
+use crate::time::EventTime;
+use std::collections::BTreeMap;
+
+struct Window {
+    start: EventTime,
+    rows: Map<Group, Accs>,
+}
+
+/// Rows by window end, so that what is final is a prefix.
+pub(super) struct Spans {
+    rules: ViewRules,
+    windows: BTreeMap<EventTime, Window>,
+    touched: Set<(EventTime, Group)>,
+}
+
+impl Spans {
+    pub fn new(rules: ViewRules) -> Spans {
+        Spans { rules, windows: BTreeMap::new(), touched: Set::default() }
+    }
+
+    pub fn insert(&mut self, partial: Partial) {
+        let window = self.windows.entry(partial.end).or_insert_with(|| Window { start: partial.start, rows: Map::default() });
+        match window.rows.get_mut(&partial.group) {
+            Some(accs) => self.rules.merge(accs, &partial.accs),
+            None => {
+                window.rows.insert(partial.group.clone(), partial.accs.into());
+            }
+        }
+        self.touched.insert((partial.end, partial.group));
+    }
+
+    /// Emits the rows touched since the last call, then drops what is final.
+    pub fn close(&mut self, after: EventTime, out: &mut Vec<RowChange>) {
+        for (end, group) in self.touched.drain() {
+            let window = &self.windows[&end];
+            let change = Change::Value(window.rows[&group].clone());
+            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change });
+        }
+        while self.windows.first_key_value().is_some_and(|(end, _)| self.rules.is_final(*end, after)) {
+            self.windows.pop_first();
+        }
+    }
+
+    pub fn save(&self) -> Vec<StateRow> {
+        let rows = |(end, window): (&EventTime, &Window)| {
+            let key = (*end, window.start);
+            window.rows.iter().map(move |(group, accs)| StateRow::new(group.route(), &(key, group), accs)).collect::<Vec<_>>()
+        };
+        self.windows.iter().flat_map(rows).collect()
+    }
+
+    pub fn load(&mut self, row: &StateRow) {
+        let saved = "a saved row is what this view saved";
+        let ((end, start), group): ((EventTime, EventTime), Group) = postcard::from_bytes(&row.key).expect(saved);
+        let accs: Accs = postcard::from_bytes(&row.value).expect(saved);
+        self.windows.entry(end).or_insert_with(|| Window { start, rows: Map::default() }).rows.insert(group, accs);
+    }
+}

@@ -1,0 +1,293 @@
+//! Sorted runs: immutable files of `(key, value)` in key order, in checksummed blocks. State and ledger are made of them.
+//!
+//! ```text
+//! "caudrun1" | block* | index | footer
+//! block  = len u32 | crc32c u32 | entries, each: key_len u32 | key | value_len u32 | value
+//! index  = for each block: offset u64, len u32, first key
+//! footer = index offset u64 | index len u32 | index crc32c u32 | entries u64 | "caudend1"
+//! ```
+//! Whatever is torn, flipped or foreign is found by length, magic or checksum before a byte of it is believed.
+
+use crate::ports::blobs::{BlobError, Blobs};
+
+const MAGIC: &[u8; 8] = b"caudrun1";
+const END: &[u8; 8] = b"caudend1";
+const FOOTER_LEN: usize = 8 + 4 + 4 + 8 + 8;
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Why a run could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RunError {
+    /// The file is not what was written: torn, flipped, or another file.
+    #[error("{name} is damaged: {what}")]
+    Damaged {
+        /// Which blob.
+        name: String,
+        /// What did not fit.
+        what: &'static str,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// Builds a run's bytes from entries in ascending key order.
+#[derive(Default)]
+pub struct RunWriter {
+    bytes: Vec<u8>,
+    block: Vec<u8>,
+    first_key: Vec<u8>,
+    last_key: Option<Vec<u8>>,
+    index: Vec<u8>,
+    entries: u64,
+}
+
+impl RunWriter {
+    /// An empty run.
+    pub fn new() -> RunWriter {
+        RunWriter { bytes: MAGIC.to_vec(), ..RunWriter::default() }
+    }
+
+    /// Appends an entry; keys ascend.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        debug_assert!(self.last_key.as_deref().is_none_or(|last| last < key), "keys of a run ascend");
+        if self.block.is_empty() {
+            self.first_key = key.to_vec();
+        }
+        push_bytes(&mut self.block, key);
+        push_bytes(&mut self.block, value);
+        self.last_key = Some(key.to_vec());
+        self.entries += 1;
+        if self.block.len() >= BLOCK_BYTES {
+            self.end_block();
+        }
+    }
+
+    /// Entries so far.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// The run's bytes.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.end_block();
+        let index_offset = self.bytes.len() as u64;
+        self.bytes.extend(&self.index);
+        self.bytes.extend(index_offset.to_le_bytes());
+        self.bytes.extend((self.index.len() as u32).to_le_bytes());
+        self.bytes.extend(index_checksum(&self.index, self.entries).to_le_bytes());
+        self.bytes.extend(self.entries.to_le_bytes());
+        self.bytes.extend(END);
+        self.bytes
+    }
+
+    fn end_block(&mut self) {
+        if self.block.is_empty() {
+            return;
+        }
+        self.index.extend((self.bytes.len() as u64).to_le_bytes());
+        self.index.extend((self.block.len() as u32).to_le_bytes());
+        push_bytes(&mut self.index, &self.first_key);
+        self.bytes.extend((self.block.len() as u32).to_le_bytes());
+        self.bytes.extend(crc32c::crc32c(&self.block).to_le_bytes());
+        self.bytes.append(&mut self.block);
+    }
+}
+
+/// Covers the number of entries too, so that no byte of the footer can change unseen.
+fn index_checksum(index: &[u8], entries: u64) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(index), &entries.to_le_bytes())
+}
+
+fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend((bytes.len() as u32).to_le_bytes());
+    out.extend(bytes);
+}
+
+/// A run in a store: its index in memory, its blocks read when asked for.
+#[derive(Debug)]
+pub struct Run {
+    name: String,
+    blocks: Vec<BlockIndex>,
+    entries: u64,
+}
+
+#[derive(Debug)]
+struct BlockIndex {
+    offset: u64,
+    len: usize,
+    first_key: Vec<u8>,
+}
+
+/// An entry of a run.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+impl Run {
+    /// Opens `name`, whose length must be `bytes`, and checks footer and index.
+    pub fn open(blobs: &dyn Blobs, name: &str, bytes: u64) -> Result<Run, RunError> {
+        let damaged = |what| RunError::Damaged { name: name.to_owned(), what };
+        let footer_offset = bytes.checked_sub(FOOTER_LEN as u64).ok_or_else(|| damaged("shorter than a footer"))?;
+        let footer = blobs.read_range(name, footer_offset, FOOTER_LEN + 1)?;
+        if footer.len() != FOOTER_LEN {
+            return Err(damaged("its length is not what the manifest lists"));
+        }
+        if &footer[24..] != END || blobs.read_range(name, 0, MAGIC.len())? != MAGIC {
+            return Err(damaged("no magic at its ends"));
+        }
+        let (index_offset, index_len) = (u64_at(&footer, 0), u32_at(&footer, 8) as usize);
+        let index = blobs.read_range(name, index_offset, index_len)?;
+        if index.len() != index_len || index_checksum(&index, u64_at(&footer, 16)) != u32_at(&footer, 12) {
+            return Err(damaged("the index fails its checksum"));
+        }
+        let blocks = read_index(&index).ok_or_else(|| damaged("the index is cut"))?;
+        Ok(Run { name: name.to_owned(), blocks, entries: u64_at(&footer, 16) })
+    }
+
+    /// The blob's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many entries it holds.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Bytes of memory that the open run holds: its index.
+    pub fn resident_bytes(&self) -> usize {
+        self.blocks.iter().map(|b| std::mem::size_of::<BlockIndex>() + b.first_key.len()).sum()
+    }
+
+    /// Entries with keys from `from` on, in order.
+    pub fn scan<'a>(&'a self, blobs: &'a dyn Blobs, from: &[u8]) -> Scan<'a> {
+        let start = self.blocks.partition_point(|b| b.first_key.as_slice() <= from).saturating_sub(1);
+        Scan { run: self, blobs, next_block: start, entries: Vec::new().into_iter(), from: from.to_vec() }
+    }
+
+    fn block(&self, blobs: &dyn Blobs, at: usize) -> Result<Vec<Entry>, RunError> {
+        let damaged = |what| RunError::Damaged { name: self.name.clone(), what };
+        let index = &self.blocks[at];
+        let bytes = blobs.read_range(&self.name, index.offset, index.len + 8)?;
+        if bytes.len() != index.len + 8 || u32_at(&bytes, 0) as usize != index.len {
+            return Err(damaged("a block is cut"));
+        }
+        let body = &bytes[8..];
+        if crc32c::crc32c(body) != u32_at(&bytes, 4) {
+            return Err(damaged("a block fails its checksum"));
+        }
+        read_entries(body).ok_or_else(|| damaged("a block's entries are cut"))
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+fn read_index(mut index: &[u8]) -> Option<Vec<BlockIndex>> {
+    let mut blocks = Vec::new();
+    while !index.is_empty() {
+        let (head, tail) = index.split_at_checked(12)?;
+        index = tail;
+        let first_key = take_bytes(&mut index)?.to_vec();
+        blocks.push(BlockIndex { offset: u64_at(head, 0), len: u32_at(head, 8) as usize, first_key });
+    }
+    Some(blocks)
+}
+
+fn read_entries(mut body: &[u8]) -> Option<Vec<Entry>> {
+    let mut entries = Vec::new();
+    while !body.is_empty() {
+        let key = take_bytes(&mut body)?.to_vec();
+        entries.push((key, take_bytes(&mut body)?.to_vec()));
+    }
+    Some(entries)
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, tail) = rest.split_at_checked(4)?;
+    let (bytes, tail) = tail.split_at_checked(u32_at(len, 0) as usize)?;
+    *rest = tail;
+    Some(bytes)
+}
+
+/// A run's entries, block by block. After an error it ends.
+pub struct Scan<'a> {
+    run: &'a Run,
+    blobs: &'a dyn Blobs,
+    next_block: usize,
+    entries: std::vec::IntoIter<Entry>,
+    from: Vec<u8>,
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<Entry, RunError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.entries.find(|(key, _)| *key >= self.from) {
+                return Some(Ok(entry));
+            }
+            if self.next_block >= self.run.blocks.len() {
+                return None;
+            }
+            match self.run.block(self.blobs, self.next_block) {
+                Ok(entries) => self.entries = entries.into_iter(),
+                Err(error) => {
+                    self.next_block = self.run.blocks.len();
+                    return Some(Err(error));
+                }
+            }
+            self.next_block += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::blobs::MemoryBlobs;
+
+    fn run_of(count: u32) -> Vec<u8> {
+        let mut writer = RunWriter::new();
+        for i in 0..count {
+            writer.push(&i.to_be_bytes(), format!("value {i}").as_bytes());
+        }
+        writer.finish()
+    }
+
+    #[test]
+    fn entries_come_back_in_order_from_any_key() {
+        let (blobs, bytes) = (MemoryBlobs::default(), run_of(20_000));
+        blobs.create("r", &bytes).unwrap();
+        let run = Run::open(&blobs, "r", bytes.len() as u64).unwrap();
+        assert!(run.blocks.len() > 3, "several blocks are needed to test the seams");
+        for from in [0u32, 1, 4_999, 19_999, 20_000] {
+            let keys: Vec<u32> =
+                run.scan(&blobs, &from.to_be_bytes()).map(|e| u32::from_be_bytes(e.unwrap().0.try_into().unwrap())).collect();
+            assert_eq!(keys, (from..20_000).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_found() {
+        let bytes = run_of(50);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert!(read_all(&flipped, bytes.len()).is_err(), "byte {at} flipped went unseen");
+            assert!(read_all(&bytes[..at], bytes.len()).is_err(), "a cut at {at} went unseen");
+        }
+        assert_eq!(read_all(&bytes, bytes.len()).unwrap(), 50);
+    }
+
+    fn read_all(bytes: &[u8], listed: usize) -> Result<usize, RunError> {
+        let blobs = MemoryBlobs::default();
+        blobs.create("r", bytes)?;
+        let run = Run::open(&blobs, "r", listed as u64)?;
+        Ok(run.scan(&blobs, &[]).collect::<Result<Vec<_>, _>>()?.len())
+    }
+}

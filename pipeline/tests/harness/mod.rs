@@ -1,0 +1,458 @@
+//! What the oracle tests share: a random stream, a job with every kind of window, and a recomputation from nothing.
+//!
+//! The recomputation takes only the messages and what the commit log bound (which messages form an epoch, and W). From
+//! those it decides every verdict and every row anew, by the plainest loops.
+
+#![allow(dead_code)]
+
+use caudal_pipeline::aggregate::{Acc, Aggregate};
+use caudal_pipeline::decode::{Decoder, DecoderSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Format, Missing, Reference, TimeFormat};
+use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase};
+use caudal_pipeline::ledger::{RowKey, RowValue};
+use caudal_pipeline::log::{CommitLog, LogRecord};
+use caudal_pipeline::operators::WindowAssigner;
+use caudal_pipeline::plan::*;
+use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, MemoryBlobs};
+use caudal_pipeline::ports::memory::MemorySource;
+use caudal_pipeline::ports::sink::RowState;
+use caudal_pipeline::ports::source::Source;
+use caudal_pipeline::record::*;
+use caudal_pipeline::time::*;
+use caudal_pipeline::value::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// xorshift64*: small, seeded, ours.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+    pub fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 11) % n
+    }
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// The seed of this run: `CAUDAL_SEED`, else the default; printed, so that a failure can be repeated.
+pub fn seed(default: u64) -> u64 {
+    let seed = std::env::var("CAUDAL_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(default);
+    println!("seed {seed}");
+    seed
+}
+
+pub const START_US: i64 = 1_774_656_000_000_000; // 2026-03-28T00:00:00Z, the day before the clocks change in Madrid
+
+/// Messages of `count` events over `partitions`: shuffled by up to a minute, late, duplicated, in conflict, malformed.
+pub fn stream(random: &mut Random, count: usize, partitions: usize, span_s: u64) -> Vec<(usize, Vec<u8>)> {
+    let mut messages: Vec<(usize, Vec<u8>)> = Vec::new();
+    for n in 0..count {
+        let clock = START_US / 1000 + (n as i64 * span_s as i64 * 1000) / count as i64;
+        let delay = match random.below(100) {
+            0..70 => random.below(2_000),
+            70..95 => random.below(60_000),
+            _ => random.below(900_000),
+        } as i64;
+        let (id, group, x) = (n, random.below(4), random.below(2_000) as i64 - 1_000);
+        let body = |x: i64| {
+            format!(r#"{{"id":"e{id:06}","t":{},"g":"g{group}","h":{},"x":{}.{:02}}}"#, clock - delay, group % 2, x / 100, x.abs() % 100)
+        };
+        let partition = random.below(partitions as u64) as usize;
+        messages.push((partition, body(x).into_bytes()));
+        match random.below(100) {
+            0..8 => messages.push((random.below(partitions as u64) as usize, body(x).into_bytes())),
+            8..10 => messages.push((random.below(partitions as u64) as usize, body(x + 1).into_bytes())),
+            10..12 => messages.push((partition, b"{\"id\": \"broken".to_vec())),
+            12..14 if messages.len() > 20 => {
+                let back = messages[messages.len() - 1 - random.below(20) as usize].clone();
+                messages.push((random.below(partitions as u64) as usize, back.1));
+            }
+            _ => {}
+        }
+    }
+    messages
+}
+
+pub fn field(name: &str, field_type: FieldType) -> Field {
+    Field { name: name.into(), field_type }
+}
+
+pub fn decoder() -> Decoder {
+    let field = |name: &str, field_type| FieldSpec {
+        name: name.into(),
+        from: FieldFrom::Reference(Reference(format!("/{name}"))),
+        field_type: Some(field_type),
+        excess_digits: ExcessDigits::Round,
+        default: None,
+    };
+    let spec = DecoderSpec {
+        format: Format::Json,
+        max_bytes: 1 << 20,
+        schema: None,
+        schema_resources: BTreeMap::new(),
+        explode: None,
+        id: Some(vec![Reference("/id".into())]),
+        event_time: EventTimeSpec { at: Some(Reference("/t".into())), format: TimeFormat::UnixMs, missing: Missing::DeadLetter },
+        tables: vec![],
+        lookups: vec![],
+        fields: Some(vec![field("g", FieldType::Text), field("h", FieldType::Decimal(0)), field("x", FieldType::Decimal(2))]),
+        filter: Some("x > -9.0".into()),
+    };
+    Decoder::new(&spec).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
+pub const AGGREGATES: [&str; 16] = [
+    "count()",
+    "sum(x)",
+    "mean(x)",
+    "variance(x)",
+    "stddev(x)",
+    "min(x)",
+    "max(x)",
+    "arg_min(x, g)",
+    "arg_max(x, g)",
+    "first(x)",
+    "last(x)",
+    "distinct(x, max: 5)",
+    "approx_distinct(x)",
+    "approx_quantile(x, 0.9)",
+    "top_k(x, 3)",
+    "ids(4)",
+];
+
+fn view(name: &str, from: ViewInput, window: WindowPlan, group: &[&Field], aggregates: &[Aggregate]) -> ViewPlan {
+    let columns = aggregates.iter().enumerate().flat_map(|(n, a)| a.columns(&format!("c{n}"))).collect();
+    let group = group.iter().map(|field| (*field).clone()).collect();
+    ViewPlan { name: name.into(), from, stream: 0, window, group, aggregates: aggregates.to_vec(), columns }
+}
+
+/// A stream and views of every kind; every aggregate in each root view and roll-up.
+pub fn plan(lateness: Span, max_delay: Span) -> Plan {
+    let decoder = decoder();
+    let fields = decoder.fields().to_vec();
+    let aggregates: Vec<Aggregate> = AGGREGATES.iter().map(|text| Aggregate::parse(text, &fields).unwrap()).collect();
+    let (g, h) = (&fields[0], &fields[1]);
+    let of_stream = |group_by: &[usize]| ViewInput::Stream { stream: 0, group_by: group_by.to_vec() };
+    let all: Vec<usize> = (0..aggregates.len()).collect();
+    let of_view = |view, group_by: &[usize]| ViewInput::View { view, group_by: group_by.to_vec(), merge: all.clone() };
+    let madrid = || WindowPlan::Calendar { unit: CalendarUnit::Day, zone: "Europe/Madrid".into() };
+    let views = vec![
+        view("minute", of_stream(&[0, 1]), WindowPlan::Tumbling { size: Span::seconds(60) }, &[g, h], &aggregates),
+        view("hour", of_view(0, &[1]), WindowPlan::Tumbling { size: Span::seconds(3600) }, &[h], &aggregates),
+        view("day", of_view(1, &[]), madrid(), &[], &aggregates),
+        view("sliding", of_stream(&[1]), WindowPlan::Sliding { size: Span::seconds(300), every: Span::seconds(60) }, &[h], &aggregates),
+        view("session", of_stream(&[0]), WindowPlan::Session { gap: Span::seconds(20) }, &[g], &aggregates),
+        view("local_day", of_stream(&[]), madrid(), &[], &aggregates),
+        view("ever", of_stream(&[0]), WindowPlan::Unwindowed, &[g], &aggregates),
+    ];
+    Plan {
+        name: "oracle".into(),
+        limits: Limits::default(),
+        tables: vec![],
+        streams: vec![StreamPlan {
+            name: "events".into(),
+            from: StreamInput::Source(Arc::new(decoder)),
+            fields,
+            deduplicate: Some(Deduplicate { within: lateness, scope: DeduplicateScope::Stream }),
+            watermark: WatermarkPlan {
+                max_delay,
+                idle_after: Span::seconds(30),
+                max_future: Span::seconds(1 << 30),
+                max_ahead: Span::seconds(1 << 30),
+                advance_when_all_idle: true,
+            },
+            lateness,
+        }],
+        views,
+    }
+}
+
+/// Blobs that outlive an engine.
+#[derive(Clone, Default)]
+pub struct Disk(pub Arc<MemoryBlobs>);
+
+impl Blobs for Disk {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
+        self.0.create(name, bytes)
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
+        self.0.read(name)
+    }
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
+        self.0.read_range(name, offset, len)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
+        self.0.list(prefix)
+    }
+    fn delete(&self, name: &str) -> Result<(), BlobError> {
+        self.0.delete(name)
+    }
+}
+
+pub fn engine(plan: &Arc<Plan>, source: &MemorySource, disk: &Disk, workers: usize) -> Engine {
+    let sources: BTreeMap<u32, Arc<dyn Source>> = BTreeMap::from([(0, Arc::new(source.clone()) as Arc<dyn Source>)]);
+    let config = EngineConfig {
+        plan: plan.clone(),
+        fingerprint: 7,
+        workers,
+        blobs: Arc::new(disk.clone()),
+        sources,
+        tables: vec![],
+        checkpoint_every: Span::seconds(3600),
+        in_flight_bytes_max: 1 << 30,
+        retain: (0..plan.views.len()).map(|view| (view, None)).collect(),
+        sinks: vec![],
+    };
+    Engine::start(config).unwrap()
+}
+
+/// A clock that the test moves.
+#[derive(Clone, Copy)]
+pub struct Clock(pub Now);
+
+impl Clock {
+    pub fn new() -> Clock {
+        Clock(Now { wall_us: START_US, running_us: 0 })
+    }
+    pub fn pass(&mut self, ms: i64) {
+        self.0.wall_us += ms * 1000;
+        self.0.running_us += ms * 1000;
+    }
+}
+
+pub const WAIT: Duration = Duration::from_millis(1);
+
+/// Turns the engine until the ledger holds everything that was pushed and bound.
+pub fn settle(engine: &mut Engine, source: &MemorySource, clock: &mut Clock) {
+    engine.discovered(0, source.discover().unwrap());
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let mut quiet_epochs = BTreeSet::new();
+    // Two epochs that saw nothing new: the second began after everything was read.
+    while quiet_epochs.len() < 2 {
+        assert!(std::time::Instant::now() < deadline, "the engine does not settle: {:?}", engine.status());
+        clock.pass(100);
+        engine.turn(clock.0, WAIT).unwrap();
+        engine.discovered(0, source.discover().unwrap());
+        let status = engine.status();
+        let all = total(&status.counts);
+        if engine.phase() == Phase::Live && status.quiet && all == received(source) {
+            quiet_epochs.insert(status.epoch);
+        }
+    }
+}
+
+fn total(counts: &caudal_pipeline::operators::collect::Counts) -> u64 {
+    counts.values().map(|(records, _)| records).sum()
+}
+
+fn received(source: &MemorySource) -> u64 {
+    (0..source.discover().unwrap().len()).map(|p| source.messages(p).len() as u64).sum()
+}
+
+/// What the recomputation says of one epoch.
+#[derive(Default, Debug)]
+pub struct Expected {
+    pub counts: BTreeMap<Verdict, u64>,
+    pub rows: BTreeMap<RowKey, Vec<Cell>>,
+}
+
+/// The accepted records so far, by the plainest reading of the rules.
+pub struct Oracle {
+    plan: Arc<Plan>,
+    decoder: Decoder,
+    known: BTreeMap<String, u64>,
+    pub accepted: Vec<Record>,
+    pub counts: BTreeMap<Verdict, u64>,
+    watermark: EventTime,
+    next: Vec<u64>,
+    names: Vec<Partition>,
+}
+
+impl Oracle {
+    pub fn new(plan: &Arc<Plan>) -> Oracle {
+        Oracle {
+            plan: plan.clone(),
+            decoder: decoder(),
+            known: BTreeMap::new(),
+            accepted: vec![],
+            counts: BTreeMap::new(),
+            watermark: EventTime::MIN,
+            next: vec![],
+            names: vec![],
+        }
+    }
+
+    /// Takes one bound epoch.
+    pub fn epoch(&mut self, bind: &caudal_pipeline::log::Bind, source: &MemorySource) {
+        let stream = &bind.streams[0];
+        for (partition, start) in &stream.added {
+            self.names.push(partition.clone());
+            self.next.push(start.0);
+        }
+        let mut records = Vec::new();
+        for bound in &stream.partitions {
+            let at = bound.index.0 as usize;
+            let messages = source.messages(self.names[at].number as usize);
+            for message in &messages[self.next[at] as usize..][..bound.count as usize] {
+                let context = caudal_pipeline::decode::Context {
+                    index: bound.index,
+                    partition: &self.names[at],
+                    opened: bind.opened,
+                    tables: &Default::default(),
+                };
+                let mut out = vec![];
+                self.decoder.decode(message, &context, &mut out);
+                records.extend(out);
+            }
+            self.next[at] += bound.count;
+        }
+        records.sort_by_key(|record| record.as_ref().map_or(Origin::default(), |r| r.origin));
+        for record in records {
+            let verdict = match record {
+                Err((_, rejection)) => Verdict::Rejected(rejection.reason),
+                Ok(record) => self.judge(record),
+            };
+            *self.counts.entry(verdict).or_default() += 1;
+        }
+        self.watermark = stream.watermark;
+    }
+
+    fn judge(&mut self, record: Record) -> Verdict {
+        let Id::Given(id) = &record.id else { panic!("ids are given") };
+        if record.event_time.0 + self.plan.streams[0].lateness.0 <= self.watermark.0 {
+            return Verdict::Rejected(Reason::TooLate);
+        }
+        match self.known.get(id.as_str()) {
+            Some(content) if *content == record.content => Verdict::Duplicate,
+            Some(_) => Verdict::Rejected(Reason::Conflict),
+            None => {
+                self.known.insert(id.to_string(), record.content);
+                if !record.passes {
+                    return Verdict::Filtered;
+                }
+                self.accepted.push(record);
+                Verdict::Accepted
+            }
+        }
+    }
+
+    /// Every row of every view, from nothing.
+    pub fn rows(&self) -> BTreeMap<RowKey, Vec<Cell>> {
+        let mut rows = BTreeMap::new();
+        for index in 0..self.plan.views.len() {
+            for ((start, end, group), records) in self.windows(index) {
+                let view = &self.plan.views[index];
+                let mut cells = vec![];
+                for aggregate in &view.aggregates {
+                    let mut acc: Acc = aggregate.empty();
+                    records.iter().for_each(|record| aggregate.insert(&mut acc, record));
+                    aggregate.finish(&acc, &mut cells);
+                }
+                let group = caudal_pipeline::group::Group::of(&group);
+                rows.insert(RowKey { view: index as u32, end, group, start }, cells);
+            }
+        }
+        rows
+    }
+
+    /// The records of each window and group of a view. A roll-up is what it would be over the records themselves.
+    fn windows(&self, index: usize) -> BTreeMap<(EventTime, EventTime, Vec<Value>), Vec<&Record>> {
+        let view = &self.plan.views[index];
+        let group_by = self.group_by(index);
+        let group_of = |r: &Record| group_by.iter().map(|slot| r.values[*slot].clone()).collect::<Vec<_>>();
+        let mut windows: BTreeMap<_, Vec<&Record>> = BTreeMap::new();
+        match &view.window {
+            WindowPlan::Sliding { size, every } => {
+                for record in &self.accepted {
+                    let mut end = (record.event_time.0.div_euclid(every.0) + 1) * every.0;
+                    while end - size.0 <= record.event_time.0 {
+                        if end <= self.watermark.0 {
+                            windows.entry((EventTime(end - size.0), EventTime(end), group_of(record))).or_default().push(record);
+                        }
+                        end += every.0;
+                    }
+                }
+            }
+            WindowPlan::Session { gap } => {
+                let mut by_group: BTreeMap<Vec<Value>, Vec<&Record>> = BTreeMap::new();
+                self.accepted.iter().for_each(|r| by_group.entry(group_of(r)).or_default().push(r));
+                for (group, mut records) in by_group {
+                    records.sort_by_key(|r| r.event_time);
+                    for run in records.chunk_by(|a, b| b.event_time.0 < a.event_time.0 + gap.0) {
+                        let (start, last) = (run[0].event_time, run[run.len() - 1].event_time);
+                        windows.insert((start, EventTime(last.0 + gap.0), group.clone()), run.to_vec());
+                    }
+                }
+            }
+            fixed => {
+                let mut assigner = WindowAssigner::new(fixed);
+                for record in &self.accepted {
+                    let (start, end) = assigner.assign(record.event_time);
+                    windows.entry((start, end, group_of(record))).or_default().push(record);
+                }
+            }
+        }
+        windows
+    }
+
+    /// Positions in the stream's fields that a view groups by, through roll-ups.
+    fn group_by(&self, index: usize) -> Vec<usize> {
+        match &self.plan.views[index].from {
+            ViewInput::Stream { group_by, .. } => group_by.clone(),
+            ViewInput::View { view, group_by, .. } => {
+                let lower = self.group_by(*view);
+                group_by.iter().map(|at| lower[*at]).collect()
+            }
+        }
+    }
+}
+
+/// Everything bound so far, read from the log as another process would.
+pub fn binds(disk: &Disk) -> Vec<caudal_pipeline::log::Bind> {
+    let copy = MemoryBlobs::default();
+    for prefix in ["log/", "gen/"] {
+        for name in disk.list(prefix).unwrap() {
+            copy.create(&name, &disk.read(&name).unwrap()).unwrap();
+        }
+    }
+    let (_, records) = CommitLog::open(Arc::new(copy)).unwrap();
+    records.into_iter().filter_map(|(_, r)| if let LogRecord::Bind(bind) = r { Some(bind) } else { None }).collect()
+}
+
+/// The rows that a reader sees: gone ones left out.
+pub fn visible(engine: &Engine, views: usize) -> BTreeMap<RowKey, Vec<Cell>> {
+    let rows = (0..views as u32).flat_map(|view| engine.ledger().rows(view).unwrap());
+    rows.filter(|(_, _, value)| value.state != RowState::Gone).map(|(key, _, value)| (key, value.cells)).collect()
+}
+
+/// Every row with its version and value, gone ones too: what must be the same in every incarnation.
+pub fn bytes(engine: &Engine, views: usize) -> BTreeMap<RowKey, (Version, RowValue)> {
+    let rows = (0..views as u32).flat_map(|view| engine.ledger().rows(view).unwrap());
+    rows.map(|(key, version, value)| (key, (version, value))).collect()
+}
+
+/// Fails with the first rows that differ, in words.
+pub fn assert_same(context: &str, found: &BTreeMap<RowKey, Vec<Cell>>, expected: &BTreeMap<RowKey, Vec<Cell>>, plan: &Plan) {
+    let keys: BTreeSet<&RowKey> = found.keys().chain(expected.keys()).collect();
+    let differs: Vec<String> = keys
+        .into_iter()
+        .filter(|key| found.get(key) != expected.get(key))
+        .take(3)
+        .map(|key| {
+            let name = &plan.views[key.view as usize].name;
+            let at = format!("{name} {:?} [{}, {})", key.group.values(), key.start, key.end);
+            format!("{at}\n  found    {:?}\n  expected {:?}", found.get(key), expected.get(key))
+        })
+        .collect();
+    assert!(differs.is_empty(), "{context}:\n{}", differs.join("\n"));
+}
