@@ -31,7 +31,8 @@ pub fn fault(error: &ExecutionError, table: &str) -> Fault {
     let said = error.to_string();
     match error {
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(db, message)) => by_server(db, message, table),
-        ExecutionError::RequestTimeout(_) => Fault::Busy(said),
+        // The node is silent, which no smaller window would change.
+        ExecutionError::RequestTimeout(_) => Fault::Away(said),
         ExecutionError::BadQuery(_) | ExecutionError::LastAttemptError(RequestAttemptError::SerializationError(_)) => {
             Fault::Refused(format!("the driver does not accept a row for {table}: {said}"))
         }

@@ -28,6 +28,9 @@ const TTL_S_MAX: i64 = 630_720_000;
 /// Values of one INSERT.
 pub type Values = Vec<Option<CqlValue>>;
 
+/// Several INSERTs, each with what it was made from.
+pub type Writes = Vec<(Origin, Values)>;
+
 /// What a write was made from, to name it when it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -47,7 +50,7 @@ pub struct Request {
     /// Position in [`Tables::all`].
     pub table: usize,
     /// One or several INSERTs.
-    pub writes: Vec<(Origin, Values)>,
+    pub writes: Writes,
 }
 
 /// A cut, in the order in which it is written: each part once the one before is there.
@@ -66,7 +69,7 @@ pub struct Requests {
 /// Why a cut cannot be written at all: a retention that no TTL reaches.
 pub fn requests(context: &SinkContext, tables: &Tables, cut: &Cut) -> Result<Requests, String> {
     let mut requests = Requests::default();
-    let mut partitions: BTreeMap<(usize, &[Value], String), Vec<(Origin, Values)>> = BTreeMap::new();
+    let mut partitions: BTreeMap<(usize, &[Value], String), Writes> = BTreeMap::new();
     for (position, row) in cut.rows.iter().enumerate() {
         let view = &context.views[row.view];
         let ttl = ttl(cut.version, row.expires_us)?;
@@ -87,7 +90,7 @@ pub fn requests(context: &SinkContext, tables: &Tables, cut: &Cut) -> Result<Req
 }
 
 /// Cuts one partition's writes into batches of bounded size.
-fn batches(table: usize, writes: Vec<(Origin, Values)>) -> Vec<Request> {
+fn batches(table: usize, writes: Writes) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
     let mut bytes = 0;
     for write in writes {
@@ -130,7 +133,7 @@ fn bucket_of(view: &ViewDescription, start: EventTime) -> Option<String> {
 /// Key, window, state, version, columns, timestamp, TTL, in the order of the table's INSERT.
 fn row_values(view: &ViewDescription, row: &Row, bucket: Option<&str>, ttl: i32) -> Result<Values, String> {
     let mut values = group_values(view, &row.group)?;
-    values.extend(bucket.map(|bucket| text(bucket)));
+    values.extend(bucket.map(text));
     check_key(&values)?;
     if view.window != WindowPlan::Unwindowed {
         values.push(values::bound(row.start));
@@ -214,7 +217,7 @@ fn latest_values(view: &ViewDescription, latest: &Latest, version: Version, ttl:
 }
 
 fn dead_letters(context: &SinkContext, tables: &Tables, cut: &Cut, set_aside: &mut Vec<SetAside>) -> Vec<Request> {
-    let mut partitions: BTreeMap<(String, u32), Vec<(Origin, Values)>> = BTreeMap::new();
+    let mut partitions: BTreeMap<(String, u32), Writes> = BTreeMap::new();
     for (position, row) in cut.dead_letters.iter().enumerate() {
         let day = bucket::of("%Y-%m-%d", EventTime(row.version.0));
         match dead_letter_values(context, row, &day) {
