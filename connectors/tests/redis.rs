@@ -240,6 +240,10 @@ fn flushed_functions_are_loaded_again() {
     sink.write(&cut(5, 6, vec![row("a", 1, 6)])).unwrap();
     assert!(cli_at(&url, &["ZRANGE", "flushed:per_minute:{a}", "0", "-1"]).concat().contains(&v(6)));
 
+    assert_eq!(RedisSink::warnings(&config(&url)).unwrap(), Vec::<String>::new());
+    cli_at(&url, &["CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru"]);
+    assert!(RedisSink::warnings(&config(&url)).unwrap()[0].contains("allkeys-lru"));
+
     // Away: the same cut is refused as passing, again and again, and taken once the server is back.
     server.process.kill();
     for _ in 0..2 {

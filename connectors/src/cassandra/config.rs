@@ -1,6 +1,7 @@
 //! What a job says about Cassandra or Scylla, resolved.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What is done about tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum Create {
 }
 
 /// A Cassandra or Scylla sink.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// `host:port` of some nodes.
     pub contact_points: Vec<String>,
@@ -32,11 +33,26 @@ pub struct Config {
     pub in_flight_max: usize,
 }
 
-/// How the connection is secured.
+/// How the connection is secured. Certificates of nodes must name their IP addresses: that is what is connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file of the authority, if not a public one.
     pub ca: Option<String>,
     /// PEM files of our certificate and key, where the server asks for them.
     pub identity: Option<(String, String)>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("contact_points", &self.contact_points)
+            .field("keyspace", &self.keyspace)
+            .field("create", &self.create)
+            .field("replication", &self.replication)
+            .field("datacenter", &self.datacenter)
+            .field("credentials", &self.credentials.as_ref().map(|(user, _)| (user, "***")))
+            .field("tls", &self.tls)
+            .field("in_flight_max", &self.in_flight_max)
+            .finish()
+    }
 }

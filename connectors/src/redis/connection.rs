@@ -63,10 +63,34 @@ pub fn check_version(config: &Config, connection: &mut Connection) -> Result<(),
     }
 }
 
+/// What in the server's settings endangers what is kept there, in words; empty when nothing does or nothing is told.
+pub fn warnings(config: &Config, connection: &mut Connection) -> Vec<String> {
+    let Ok(info) = redis::cmd("INFO").arg("memory").query::<String>(connection) else { return vec![] };
+    eviction(&info)
+        .map(|policy| {
+            format!(
+                "{} drops keys when its memory is full (maxmemory-policy {policy}): rows and board would vanish without a trace; set noeviction",
+                config.place()
+            )
+        })
+        .into_iter()
+        .collect()
+}
+
+/// The policy by which keys of ours could be dropped: ours have an expiry wherever rows have a retention.
+fn eviction(info: &str) -> Option<&str> {
+    let bounded = told(info, "maxmemory").is_some_and(|bytes| bytes != "0");
+    told(info, "maxmemory_policy").filter(|policy| bounded && *policy != "noeviction")
+}
+
 fn version(info: &str) -> Option<(u32, u32)> {
-    let text = info.lines().find_map(|line| line.strip_prefix("redis_version:"))?;
-    let mut parts = text.trim().split('.').map(|part| part.parse().ok());
+    let mut parts = told(info, "redis_version")?.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))
+}
+
+/// One `name:value` line of what INFO tells.
+fn told<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 #[cfg(test)]
@@ -78,6 +102,16 @@ mod tests {
         assert_eq!(version("# Server\r\nredis_version:7.0.15\r\nredis_git_sha1:0\r\n"), Some((7, 0)));
         assert_eq!(version("redis_version:6.0.16\r\n"), Some((6, 0)));
         assert_eq!(version("nothing"), None);
+    }
+
+    #[test]
+    fn a_server_that_may_drop_keys_is_noticed() {
+        for (maxmemory, policy, expected) in
+            [("0", "allkeys-lru", None), ("100", "noeviction", None), ("100", "volatile-ttl", Some("volatile-ttl"))]
+        {
+            let info = format!("# Memory\r\nmaxmemory:{maxmemory}\r\nmaxmemory_human:x\r\nmaxmemory_policy:{policy}\r\n");
+            assert_eq!(eviction(&info), expected);
+        }
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl RedisSink {
             .collect()
     }
 
+    /// What in the server's settings endangers what is kept there, in words. Connects.
+    pub fn warnings(config: &Config) -> Result<Vec<String>, SinkError> {
+        let mut connection = connection::open(config)?;
+        Ok(connection::warnings(config, &mut connection))
+    }
+
     fn connect(&self) -> Result<Server, SinkError> {
         let refusals = Self::refusals(&self.context);
         if !refusals.is_empty() {
@@ -49,6 +55,9 @@ impl RedisSink {
         }
         let mut connection = connection::open(&self.config)?;
         connection::check_version(&self.config, &mut connection)?;
+        for warning in connection::warnings(&self.config, &mut connection) {
+            tracing::warn!(job = self.context.job, "{warning}");
+        }
         let form = functions::load(&mut connection).map_err(|error| self.failed("load functions", &error))?;
         Ok(Server { connection, form })
     }

@@ -23,6 +23,8 @@ pub struct CassandraOptions {
     pub login: bool,
     /// The connection is TLS; the authority is [`ca`].
     pub tls: bool,
+    /// Takes no write of more than 256 KiB, instead of 16 MiB.
+    pub small_writes: bool,
 }
 
 /// Starts a node and returns once it serves clients.
@@ -168,6 +170,9 @@ fn configuration(options: &CassandraOptions, folder: &Folder, clients: u16, stor
                  permissions_validity: 0ms\n\
                  roles_validity: 0ms\n\
                  credentials_validity: 0ms\n";
+    }
+    if options.small_writes {
+        text += "max_mutation_size: 256KiB\n";
     }
     if options.tls {
         text += &format!(
