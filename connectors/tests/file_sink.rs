@@ -5,7 +5,8 @@ use caudal_connectors::file::Sink;
 use caudal_connectors::file::config::{OutputFormat, SinkConfig};
 use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Row, RowState, Sink as _, SinkError, ViewProgress};
 use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
-use caudal_pipeline::time::{Epoch, EventTime, Version};
+use caudal_pipeline::plan::WindowPlan;
+use caudal_pipeline::time::{Epoch, EventTime, Span, Version};
 use caudal_pipeline::value::{Cell, Column, ColumnType, Field, FieldType, Value};
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ impl Drop for Folder {
 fn context() -> SinkContext {
     let view = ViewDescription {
         name: "per_minute".to_owned(),
+        window: WindowPlan::Tumbling { size: Span::seconds(60) },
         group: vec![Field { name: "farm".to_owned(), field_type: FieldType::Text }],
         columns: vec![
             Column { name: "mean".to_owned(), column_type: ColumnType::Decimal(1) },
