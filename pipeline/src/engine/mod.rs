@@ -176,6 +176,9 @@ pub struct Engine {
     checkpoint: Checkpointing,
     alarms: Vec<String>,
     stopping: bool,
+    patient: bool,
+    /// The last epoch that may hold effects; those after it are only saved at.
+    effects_end: Epoch,
     close: bool,
     ended: bool,
     tables: TableVersions,
@@ -264,6 +267,8 @@ impl Engine {
             checkpoint: checkpointing,
             alarms,
             stopping: false,
+            patient: true,
+            effects_end: loaded_at,
             close: false,
             ended,
             tables,
@@ -340,6 +345,18 @@ impl Engine {
         }
     }
 
+    /// Whether every sink has written everything up to `epoch`.
+    fn sinks_have_passed(&self, epoch: Epoch) -> bool {
+        let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors");
+        self.config.sinks.iter().all(|name| cursors.get(name).is_some_and(|cursor| cursor.epoch >= epoch))
+    }
+
+    /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives
+    /// the engine ends the wait. What a sink has not written stays in the ledger.
+    pub fn do_not_wait_for_sinks(&mut self) {
+        self.patient = false;
+    }
+
     /// Asks for a checkpoint soon.
     pub fn checkpoint(&mut self) {
         self.checkpoint.wanted = true;
@@ -411,6 +428,7 @@ impl Engine {
             let mut opening = self.opening(bind.epoch, bind.opened, Some(Arc::new(exactly)));
             opening.tables = self.tables.bound(&*self.config.blobs, &self.config.plan, bind.tables)?;
             self.last_opened = (bind.epoch, bind.opened);
+            self.effects_end = bind.epoch;
             let watermarks = self.watermarks_of(&bind);
             let entry = InFlight { opened: bind.opened, bound: Some(bind), watermarks, ..InFlight::default() };
             self.in_flight.insert(opening.epoch, entry);
@@ -447,6 +465,7 @@ impl Engine {
             let opened = epochs::opening_time(now, self.last_opened.1);
             self.last_opened = (epoch, opened);
             self.open = Some((epoch, now.running_us));
+            self.effects_end = epoch;
             self.gauges.open_records.store(0, Ordering::Relaxed);
             self.in_flight.insert(epoch, InFlight { opened, ..InFlight::default() });
             self.tell(&Command::Open(self.opening(epoch, opened, None)));
@@ -644,6 +663,9 @@ impl Engine {
         if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
             return;
         }
+        if self.patient && !(self.close && !self.ended) && !self.sinks_have_passed(self.effects_end) {
+            return;
+        }
         let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
         if self.close && !self.ended {
             self.ended = true;
@@ -662,6 +684,7 @@ impl Engine {
         let opened = epochs::opening_time(now, self.last_opened.1);
         self.last_opened = (epoch, opened);
         if close {
+            self.effects_end = epoch;
             let longest = self.longest_window();
             self.sources.values_mut().for_each(|source| source.clock.close(longest));
         }

@@ -1,0 +1,65 @@
+//! From what a job file says of sources to sources.
+
+use super::clock::Clock;
+use super::RunError;
+use crate::jobfile::{GenerateSpec, Job, SourceSpec};
+use caudal_connectors::generate::{Generator, Pace, Profile};
+use caudal_connectors::local_log::{self, LocalLog, Options};
+use caudal_connectors::state_folder::StateFolder;
+use caudal_connectors::{file, generate, kafka};
+use caudal_pipeline::ports::blobs::Blobs;
+use caudal_pipeline::ports::source::{Source, SourceError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The sources of a job, by stream.
+pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<BTreeMap<u32, Arc<dyn Source>>, RunError> {
+    let mut sources = BTreeMap::new();
+    for (stream, spec) in &job.sources {
+        let name = &job.plan.streams[*stream].name;
+        sources.insert(*stream as u32, source(name, spec, folder, clock)?);
+    }
+    Ok(sources)
+}
+
+fn source(stream: &str, spec: &SourceSpec, folder: &StateFolder, clock: &Clock) -> Result<Arc<dyn Source>, RunError> {
+    Ok(match spec {
+        SourceSpec::Kafka(config) => Arc::new(kafka::KafkaSource::new(config.clone()).map_err(refused)?),
+        SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
+        SourceSpec::Generate(spec) => Arc::new(generator(stream, spec, folder, clock)?),
+        SourceSpec::Http(spec) => {
+            let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
+            let path = folder.path().join("intake").join(stream);
+            let (log, _torn) = LocalLog::open(&path, options).map_err(|error| RunError::Failed(error.to_string()))?;
+            Arc::new(local_log::Source::new(log, stream))
+        }
+    })
+}
+
+fn refused(error: SourceError) -> RunError {
+    match error {
+        SourceError::Retry(why) => RunError::Failed(why),
+        SourceError::Stop(why) => RunError::Refused(why),
+    }
+}
+
+/// A generator that, after a restart, goes on as the one it was: the time of its first start is kept with the state.
+fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Clock) -> Result<generate::Source, RunError> {
+    let profile = Profile::parse(&spec.profile).map_err(|mistakes| RunError::Refused(profile_mistakes(spec, &mistakes)))?;
+    let blobs = folder.blobs();
+    let name = format!("began/{stream}");
+    let failed = |error: caudal_pipeline::ports::blobs::BlobError| RunError::Failed(error.to_string());
+    blobs.create(&name, &clock.now().wall_us.to_le_bytes()).map_err(failed)?;
+    let bytes = blobs.read(&name).map_err(failed)?;
+    let damaged = |_| RunError::Refused(format!("{name} in the state folder is damaged: start with a new folder"));
+    let began_us = i64::from_le_bytes(bytes.try_into().map_err(damaged)?);
+    Ok(generate::Source::new(Generator::new(profile, began_us), Pace::Clock { now: Clock::wall(), began_us }))
+}
+
+/// All mistakes of a profile, a line each.
+pub fn profile_mistakes(spec: &GenerateSpec, mistakes: &[generate::Mistake]) -> String {
+    let place = spec.path.as_deref().unwrap_or("generate");
+    let lines = mistakes.iter().map(|mistake| format!("{place}  {}   {}", mistake.path, mistake.message));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
