@@ -1,12 +1,4 @@
 //! What the binary `caudal` is made of; `main` only hands over to it.
-//!
-//! [`cli`] reads arguments and picks a verb; [`load`] reads a job file with the process's environment; [`run`] runs
-//! jobs: sources, engine, sinks, one thread each; [`demo`] runs one on nothing but the embedded store.
-
-pub mod cli;
-pub mod demo;
-pub mod inspect;
 pub mod jobfile;
-pub mod live;
 pub mod load;
 pub mod run;

@@ -289,5 +289,5 @@ fn fingerprint(job: &Job) -> u64 {
     caudal_pipeline::hash::route(format!("{}\n{}", env!("CARGO_PKG_VERSION"), job.fingerprint).as_bytes())
 }
 
-/// What a sink's thread needs of a store.
-pub(crate) type Store = Box<dyn Sink>;
+/// What a sink's thread writes to.
+type Store = Box<dyn Sink>;

@@ -20,6 +20,8 @@ use std::time::Duration;
 pub const STORE_FILE: &str = "store.sqlite";
 /// The first wait after a failed write; it doubles up to [`BACK_OFF_MAX`].
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// The newest row of each group is kept in a table of its own up to this many groups.
+const LATEST_GROUPS_MAX: usize = 100_000;
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// A sink looks for something new at least this often; the engine wakes it sooner.
 const LOOK: Duration = Duration::from_millis(100);
@@ -125,8 +127,8 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
     let refused = |error: SinkError| RunError::Refused(format!("sinks.{}: {error}", spec.name));
     let (store, board): (Store, usize) = match &spec.store {
         StoreSpec::Redis(config) => (Box::new(redis::RedisSink::new(config.clone(), context.clone())), config.board_groups_max),
-        StoreSpec::Cassandra(config) => (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), 0),
-        StoreSpec::Kafka(config) => (Box::new(kafka::KafkaSink::new(config.clone(), context.clone()).map_err(refused)?), 0),
+        StoreSpec::Cassandra(config) => (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX),
+        StoreSpec::Kafka(config) => (Box::new(kafka::sink::KafkaSink::new(config.clone(), context.clone()).map_err(refused)?), 0),
         StoreSpec::File(config) => (Box::new(file::Sink::new(config.clone(), context.clone())), 0),
         StoreSpec::Embedded => {
             let config = embedded::config::Config { path: state.join(STORE_FILE) };

@@ -24,7 +24,11 @@ pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<BTreeMap<
 
 fn source(stream: &str, spec: &SourceSpec, folder: &StateFolder, clock: &Clock) -> Result<Arc<dyn Source>, RunError> {
     Ok(match spec {
-        SourceSpec::Kafka(config) => Arc::new(kafka::KafkaSource::new(config.clone()).map_err(refused)?),
+        SourceSpec::Kafka(config) => {
+            let source = kafka::source::KafkaSource::new(config.clone()).map_err(refused)?;
+            let known = folder.blobs().list("log/").map_err(|error| RunError::Failed(error.to_string()))?;
+            Arc::new(if known.is_empty() { source } else { source.resumed() })
+        }
         SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
         SourceSpec::Generate(spec) => Arc::new(generator(stream, spec, folder, clock)?),
         SourceSpec::Http(spec) => {

@@ -102,8 +102,9 @@ struct InFlight {
     ticked: bool,
     durable: bool,
     watermarks: Vec<EventTime>,
-    /// Positions as of the end of the epoch, if it is a checkpoint's.
-    save: Option<BTreeMap<u32, SourceState>>,
+    /// Positions as of the end of the epoch; unknown while bound epochs are repeated, where there is no checkpoint.
+    positions: BTreeMap<u32, SourceState>,
+    save: bool,
     /// The input ends with it.
     closes: bool,
     parts: Vec<EpochPart>,
@@ -147,6 +148,8 @@ pub struct Status {
     pub ledger_bytes: usize,
     /// The newest checkpoint's epoch and version.
     pub checkpoint: Option<(Epoch, Version)>,
+    /// The next offset of every partition of each source stream.
+    pub positions: BTreeMap<u32, Vec<(crate::record::Partition, Offset)>>,
     /// Whether every partition of every source has ended and is read.
     pub input_finished: bool,
     /// Whether all sources have delivered what there is.
@@ -500,7 +503,8 @@ impl Engine {
                 }
             };
             flight.ticked = true;
-            flight.save = save.then(|| states(&self.sources));
+            flight.save = save;
+            flight.positions = if new.is_some() { states(&self.sources) } else { BTreeMap::new() };
             let closes = flight.closes;
             let after: Arc<[EventTime]> = flight.watermarks.clone().into();
             let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
@@ -560,8 +564,9 @@ impl Engine {
             self.status.watermarks.clone_from(&flight.watermarks);
             let parts: Vec<State> = flight.parts.iter_mut().filter_map(|part| part.state.take()).collect();
             self.ledger.append(Batch::of(flight.opened, flight.watermarks, epoch, &mut flight.parts));
-            if let Some(positions) = flight.save {
-                self.begin_checkpoint(epoch, flight.opened, parts, positions, now);
+            self.status.positions = names_and_offsets(&flight.positions);
+            if flight.save {
+                self.begin_checkpoint(epoch, flight.opened, parts, flight.positions, now);
             }
         }
     }
@@ -796,6 +801,11 @@ fn states(sources: &BTreeMap<u32, SourceStream>) -> BTreeMap<u32, SourceState> {
         SourceState { watermark: source.clock.watermark(), partitions }
     };
     sources.iter().map(|(stream, source)| (*stream, of(source))).collect()
+}
+
+fn names_and_offsets(streams: &BTreeMap<u32, SourceState>) -> BTreeMap<u32, Vec<(crate::record::Partition, Offset)>> {
+    let of = |state: &SourceState| state.partitions.iter().map(|(partition, next, _)| (partition.clone(), *next)).collect();
+    streams.iter().map(|(stream, state)| (*stream, of(state))).collect()
 }
 
 fn open_new_ledger(config: &EngineConfig, generation: u64) -> Result<Ledger, EngineError> {
