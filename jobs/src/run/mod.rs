@@ -14,7 +14,8 @@ mod sinks;
 mod sources;
 
 pub use clock::Clock;
-pub use sinks::{SinkState, SinkStatus};
+pub use clock::wall_us;
+pub use sinks::{STORE_FILE, SinkState, SinkStatus, context};
 
 use crate::jobfile::{Job, TableSource, tables};
 use caudal_connectors::state_folder::{StateFolder, StateFolderError};
@@ -23,7 +24,7 @@ use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const TURN: Duration = Duration::from_millis(2);
 /// How often figures are published.
 const PUBLISH: Duration = Duration::from_millis(100);
+
+/// Epochs whose figures are remembered, to compare a store with.
+const RECENT: usize = 256;
 
 /// What belongs to the process and not to the job.
 #[derive(Clone, Debug)]
@@ -118,6 +122,8 @@ pub struct Shared {
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
     discovery: Mutex<BTreeMap<u32, String>>,
     alarms: Mutex<Vec<String>>,
+    recent: Mutex<VecDeque<Status>>,
+    began: Mutex<BTreeMap<String, i64>>,
     stop: AtomicU8,
 }
 
@@ -144,6 +150,8 @@ impl Shared {
             sinks: Mutex::default(),
             discovery: Mutex::default(),
             alarms: Mutex::default(),
+            recent: Mutex::default(),
+            began: Mutex::default(),
             stop: AtomicU8::new(0),
         })
     }
@@ -168,6 +176,27 @@ impl Shared {
         std::mem::take(&mut self.alarms.lock().expect(LOCK))
     }
 
+    /// Figures as of one of the newest epochs, if they are still known.
+    pub fn status_at(&self, epoch: u64) -> Option<Status> {
+        self.recent.lock().expect(LOCK).iter().find(|status| status.epoch.0 == epoch).cloned()
+    }
+
+    /// When a stream's generator was first started, microseconds since 1970.
+    pub fn began_us(&self, stream: &str) -> Option<i64> {
+        self.began.lock().expect(LOCK).get(stream).copied()
+    }
+
+    fn remember(&self, status: Status) {
+        let mut recent = self.recent.lock().expect(LOCK);
+        if recent.back().is_some_and(|last| last.epoch == status.epoch) {
+            return;
+        }
+        recent.push_back(status);
+        if recent.len() > RECENT {
+            recent.pop_front();
+        }
+    }
+
     /// Asks the run to end.
     pub fn stop(&self, how: Stop) {
         self.stop.fetch_max(how as u8, Ordering::SeqCst);
@@ -190,12 +219,24 @@ struct Parts {
     folder: StateFolder,
 }
 
+/// A sink that the process adds to those of the job file: complete rows of one view, to a screen.
+pub struct Extra {
+    /// Its name among the sinks.
+    pub name: String,
+    /// Position of the view.
+    pub view: usize,
+    /// Where the rows go.
+    pub store: Box<dyn Sink>,
+}
+
 /// Runs `job` until it is asked to stop, ends by itself, or cannot go on.
-pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>) -> Result<(), RunError> {
+pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>) -> Result<(), RunError> {
     let clock = Clock::start();
     let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
-    let sources = sources::build(job, &folder, &clock)?;
-    let sinks = sinks::build(job, &settings.state)?;
+    let (sources, began) = sources::build(job, &folder, &clock)?;
+    *shared.began.lock().expect(LOCK) = began;
+    let mut sinks = sinks::build(job, &settings.state)?;
+    sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
     let tables = job.tables.iter().zip(&job.plan.tables).map(|(source, plan)| table_rows(source, plan));
     let tables = tables.collect::<Result<Vec<_>, RunError>>()?;
     let config = EngineConfig {
@@ -229,6 +270,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             break Err(error.into());
         }
         sinks.wake();
+        shared.remember(engine.status());
         if engine.phase() == Phase::Done {
             break Ok(());
         }

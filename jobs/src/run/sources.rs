@@ -12,17 +12,26 @@ use caudal_pipeline::ports::source::{Source, SourceError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The sources of a job, by stream.
-pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<BTreeMap<u32, Arc<dyn Source>>, RunError> {
-    let mut sources = BTreeMap::new();
+/// Sources by stream, and when each stream's generator was first started.
+type Built = (BTreeMap<u32, Arc<dyn Source>>, BTreeMap<String, i64>);
+
+/// The sources of a job.
+pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<Built, RunError> {
+    let (mut sources, mut began) = (BTreeMap::new(), BTreeMap::new());
     for (stream, spec) in &job.sources {
         let name = &job.plan.streams[*stream].name;
-        sources.insert(*stream as u32, source(name, spec, folder, clock)?);
+        sources.insert(*stream as u32, source(name, spec, folder, clock, &mut began)?);
     }
-    Ok(sources)
+    Ok((sources, began))
 }
 
-fn source(stream: &str, spec: &SourceSpec, folder: &StateFolder, clock: &Clock) -> Result<Arc<dyn Source>, RunError> {
+fn source(
+    stream: &str,
+    spec: &SourceSpec,
+    folder: &StateFolder,
+    clock: &Clock,
+    began: &mut BTreeMap<String, i64>,
+) -> Result<Arc<dyn Source>, RunError> {
     Ok(match spec {
         SourceSpec::Kafka(config) => {
             let source = kafka::source::KafkaSource::new(config.clone()).map_err(refused)?;
@@ -30,7 +39,11 @@ fn source(stream: &str, spec: &SourceSpec, folder: &StateFolder, clock: &Clock) 
             Arc::new(if known.is_empty() { source } else { source.resumed() })
         }
         SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
-        SourceSpec::Generate(spec) => Arc::new(generator(stream, spec, folder, clock)?),
+        SourceSpec::Generate(spec) => {
+            let (source, began_us) = generator(stream, spec, folder, clock)?;
+            began.insert(stream.to_owned(), began_us);
+            Arc::new(source)
+        }
         SourceSpec::Http(spec) => {
             let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
             let path = folder.path().join("intake").join(stream);
@@ -48,7 +61,7 @@ fn refused(error: SourceError) -> RunError {
 }
 
 /// A generator that, after a restart, goes on as the one it was: the time of its first start is kept with the state.
-fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Clock) -> Result<generate::Source, RunError> {
+fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Clock) -> Result<(generate::Source, i64), RunError> {
     let profile = Profile::parse(&spec.profile).map_err(|mistakes| RunError::Refused(profile_mistakes(spec, &mistakes)))?;
     let blobs = folder.blobs();
     let name = format!("began/{stream}");
@@ -57,7 +70,8 @@ fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Cl
     let bytes = blobs.read(&name).map_err(failed)?;
     let damaged = |_| RunError::Refused(format!("{name} in the state folder is damaged: start with a new folder"));
     let began_us = i64::from_le_bytes(bytes.try_into().map_err(damaged)?);
-    Ok(generate::Source::new(Generator::new(profile, began_us), Pace::Clock { now: Clock::wall(), began_us }))
+    let pace = Pace::Clock { now: Clock::wall(), began_us };
+    Ok((generate::Source::new(Generator::new(profile, began_us), pace), began_us))
 }
 
 /// All mistakes of a profile, a line each.
