@@ -66,7 +66,7 @@ fn wrong_files_are_answered_in_the_expected_words() {
     for path in names {
         let text = std::fs::read_to_string(&path).expect("a case can be read");
         let name = format!("bad/{}", path.file_name().expect("a file has a name").to_string_lossy());
-        let answer = match std::panic::catch_unwind(|| read_job(&name, overrides(&text))).unwrap_or(Err(Mistakes::new("PANIC"))) {
+        let answer = match read_job(&name, overrides(&text)) {
             Ok(_) => "no mistake\n".to_string(),
             Err(mistakes) => format!("{mistakes}\n"),
         };
@@ -256,7 +256,7 @@ fn the_fingerprint_moves_only_with_what_alters_results() {
     for set in [
         "streams.readings.lateness=61m",
         "views.per_minute.select.events=count(power_kw)",
-        "streams.readings.schema=../shared/types.json",
+        "streams.readings.schema=../shared/reading_v2.json",
     ] {
         assert_ne!(with(set), original, "{set}");
     }
@@ -271,5 +271,104 @@ fn the_job_files_schema_accepts_what_the_reader_accepts() {
         let validator = jsonschema::validator_for(&schema).expect("the schema is one");
         let errors: Vec<String> = validator.iter_errors(&job).map(|e| format!("{name}{}: {e}", e.instance_path())).collect();
         assert!(errors.is_empty(), "{}", errors.join("\n"));
+    }
+}
+
+/// The tree of a file with each node in turn replaced, as YAML that JSON is a part of.
+fn damaged(json: &serde_json::Value, out: &mut Vec<serde_json::Value>, rebuild: &dyn Fn(serde_json::Value) -> serde_json::Value) {
+    use serde_json::{Value as Json, json};
+    for other in [json!(null), json!([]), json!({}), json!("x"), json!(0), json!("${NONE}"), json!(["x"]), json!({"x": "y"})] {
+        out.push(rebuild(other));
+    }
+    match json {
+        Json::Object(map) => {
+            for (key, value) in map {
+                let with = |new: Option<Json>| {
+                    let mut copy = map.clone();
+                    match new {
+                        Some(new) => copy.insert(key.clone(), new),
+                        None => copy.remove(key),
+                    };
+                    rebuild(Json::Object(copy))
+                };
+                out.push(with(None));
+                damaged(value, out, &|new| with(Some(new)));
+            }
+        }
+        Json::Array(items) => {
+            for (i, value) in items.iter().enumerate() {
+                damaged(value, out, &|new| {
+                    let mut copy = items.clone();
+                    copy[i] = new;
+                    rebuild(Json::Array(copy))
+                });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The reader is silent about a value that is not as it should be, because the grammar has noted it. Were the grammar
+/// to miss one, a job could be refused without a word; so each value of two jobs is damaged in each way.
+#[test]
+fn no_damage_is_refused_without_a_word() {
+    for name in ["good/wind.yaml", "good/everything.yaml"] {
+        let text = std::fs::read_to_string(folder().join(name)).expect("the file is there");
+        let tree = yaml::parse(name, &text, &mut Vec::new()).expect("the file is YAML").to_json();
+        let mut variants = Vec::new();
+        damaged(&tree, &mut variants, &|new| new);
+        assert!(variants.len() > 300);
+        for variant in variants {
+            let text = variant.to_string();
+            let around = Surroundings {
+                variable: &|_| None,
+                file: &|path| match path.to_str() {
+                    Some("good/damaged.yaml") => Ok(text.clone()),
+                    Some("/run/secret") => Ok("hunter2".into()),
+                    _ => std::fs::read_to_string(folder().join(path)).map_err(|e| e.to_string()),
+                },
+                overrides: Vec::new(),
+                fits: &|_| Ok(()),
+            };
+            if let Err(mistakes) = read("good/damaged.yaml", &around) {
+                assert!(!mistakes.is_empty(), "refused without a word: {text}");
+            }
+        }
+    }
+}
+
+/// Whatever the bytes, there is an answer.
+#[test]
+fn no_cut_of_a_file_stops_the_reader() {
+    let text = std::fs::read_to_string(folder().join("good/everything.yaml")).expect("the file is there");
+    let cuts: Vec<String> =
+        (0..text.len()).filter(|i| text.is_char_boundary(*i)).step_by(7).map(|i| text[..i].to_string()).collect();
+    let without_line = (0..text.lines().count()).map(|n| {
+        let kept: Vec<&str> = text.lines().enumerate().filter(|(i, _)| *i != n).map(|(_, line)| line).collect();
+        kept.join("\n")
+    });
+    let odd = [
+        "\0",
+        "\u{feff}",
+        "- a",
+        "a",
+        "{}",
+        "[[[[",
+        "? a\n: b",
+        "%YAML 1.2\n---\na: 1",
+        "\u{85}",
+        "a: \"\\uD800\"",
+        "caudal: 1\nname: \u{1F600}",
+    ];
+    for text in cuts.into_iter().chain(without_line).chain(odd.map(String::from)).chain([format!("a: {}", "[".repeat(10_000))]) {
+        let around = Surroundings {
+            variable: &|_| None,
+            file: &|path| if path.ends_with("cut.yaml") { Ok(text.clone()) } else { Err("no such file".into()) },
+            overrides: Vec::new(),
+            fits: &|_| Ok(()),
+        };
+        if let Err(mistakes) = read("cut.yaml", &around) {
+            assert!(!mistakes.is_empty(), "refused without a word: {text}");
+        }
     }
 }

@@ -229,7 +229,14 @@ impl sink::Sink for Sink {
         if self.lock.is_none() {
             self.lock = Some(self.acquire()?);
         }
-        self.progress = Some(self.settle()?);
+        match self.settle() {
+            Ok(progress) => self.progress = Some(progress),
+            Err(error) => {
+                // Who refuses a folder must not keep its owner out.
+                self.lock = None;
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

@@ -4,18 +4,16 @@
 //! that is the whole of «create if absent», and it holds between processes too), syncs the directory, and removes
 //! the temporary name.
 
-use super::durable::{TEMPORARY, create_folders, settle, sync_folder};
+use super::durable::{create_folders, settle, sync_folder, temporary};
 use super::error::StateFolderError;
 use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Immutable named bytes as files below a directory; `a/b` is the file `b` in the folder `a`.
 pub struct FolderBlobs {
     root: PathBuf,
-    temporaries: AtomicU64,
 }
 
 impl FolderBlobs {
@@ -24,7 +22,7 @@ impl FolderBlobs {
         let root = root.into();
         create_folders(&root).map_err(|e| StateFolderError::io("create", &root, e))?;
         settle(&root).map_err(|e| StateFolderError::io("open", &root, e))?;
-        Ok(FolderBlobs { root, temporaries: AtomicU64::new(0) })
+        Ok(FolderBlobs { root })
     }
 
     fn path(&self, attempted: &'static str, name: &str) -> Result<PathBuf, BlobError> {
@@ -33,12 +31,6 @@ impl FolderBlobs {
             Err(cause) => Err(BlobError::Io { attempted, name: name.to_owned(), cause: cause.to_owned() }),
         }
     }
-
-    /// A name beside `target` that no other thread or process uses.
-    fn temporary(&self, folder: &Path) -> PathBuf {
-        let n = self.temporaries.fetch_add(1, Ordering::Relaxed);
-        folder.join(format!("{TEMPORARY}{}-{n}", std::process::id()))
-    }
 }
 
 impl Blobs for FolderBlobs {
@@ -46,7 +38,7 @@ impl Blobs for FolderBlobs {
         let target = self.path("write", name)?;
         let folder = target.parent().expect("a blob lies below the root");
         create_folders(folder).map_err(|e| blob_error("write", name, e))?;
-        let temporary = self.temporary(folder);
+        let temporary = temporary(folder);
         let written = write_synced(&temporary, bytes);
         let linked = written.and_then(|()| link_if_absent(&temporary, &target));
         // The bytes are reached through the target by now, or not wanted: what remains of the temporary name is tidiness.

@@ -1,11 +1,17 @@
 //! Directories and names that are on the disk when the call returns.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What every temporary file's name begins with; no blob's name may.
 pub(super) const TEMPORARY: &str = ".tmp-";
+
+/// A temporary name that no other handle, process or container uses: process ids repeat between containers.
+pub(super) fn temporary(folder: &Path) -> PathBuf {
+    folder.join(format!("{TEMPORARY}{:016x}", RandomState::new().build_hasher().finish()))
+}
 
 /// Makes the names in `folder` durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {

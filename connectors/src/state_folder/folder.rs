@@ -1,7 +1,7 @@
 //! Opening a state folder: is it ours, is it free, is there space.
 
 use super::blobs::FolderBlobs;
-use super::durable::{TEMPORARY, create_folders, settle_here, sync_folder};
+use super::durable::{TEMPORARY, create_folders, settle_here, sync_folder, temporary};
 use super::error::StateFolderError;
 use super::{lock, reserve};
 use std::fs::{self, File};
@@ -98,7 +98,7 @@ fn claim(folder: &Path, job_name: &str) -> Result<(), StateFolderError> {
     if path.exists() {
         return Ok(());
     }
-    let temporary = folder.join(format!("{TEMPORARY}job-{}", std::process::id()));
+    let temporary = temporary(folder);
     let write = || -> io::Result<()> {
         let mut file = File::create(&temporary)?;
         writeln!(file, "{job_name}")?;

@@ -3,7 +3,7 @@
 //! Taking over puts a fresh, locked file in the old one's place. The old process keeps its lock on a file without a
 //! name; whoever starts next meets ours.
 
-use super::durable::TEMPORARY;
+use super::durable::temporary;
 use super::error::StateFolderError;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -40,7 +40,7 @@ pub(super) fn acquire(folder: &Path) -> Result<Lock, StateFolderError> {
 
 /// Takes the place of whoever holds the lock, without waiting for it.
 pub(super) fn take_over(folder: &Path) -> Result<Lock, StateFolderError> {
-    let path = folder.join(format!("{TEMPORARY}lock-{}", std::process::id()));
+    let path = temporary(folder);
     let failed = |attempted, e| StateFolderError::io(attempted, &path, e);
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|e| failed("create", e))?;

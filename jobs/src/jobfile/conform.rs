@@ -5,8 +5,8 @@ use super::mistakes::Mistakes;
 use super::node::{Content, Entry, Node, Scalar, Style};
 use super::path;
 use super::shape::{Keys, Names, Shape, Zero, listed, one_of};
-use super::suggest::suggest;
 use super::units;
+use caudal_pipeline::suggest::suggest;
 
 /// Notes whatever about `node` is not as `shape` says.
 pub fn conform(shape: &'static Shape, node: &Node, at: &str, mistakes: &mut Mistakes) {

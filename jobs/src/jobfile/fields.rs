@@ -3,8 +3,8 @@
 use super::mistakes::Mistakes;
 use super::reader::At;
 use super::shape::one_of;
-use super::suggest::suggest;
 use caudal_pipeline::decode::{ExcessDigits, FieldFrom, FieldSpec, Reference};
+use caudal_pipeline::suggest::suggest;
 use caudal_pipeline::value::{FieldType, SCALE_MAX};
 
 /// Whose fields they are.

@@ -5,10 +5,10 @@ use super::mistakes::Mistakes;
 use super::reader::At;
 use super::shape::listed;
 use super::sources::check_topic;
-use super::suggest::suggest;
 use super::views::BuiltView;
 use caudal_connectors::kafka::config::{Publication, Published};
 use caudal_pipeline::plan::WindowPlan;
+use caudal_pipeline::suggest::suggest;
 
 /// What a sink keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,15 +4,15 @@
 //!
 //! ```text
 //! 'it''s'      single: '' is one quote          "a\u0020b"   double: escapes
-//! a            plain: a line break with its     |            block: a header line, then
-//!   b          indentation is one space           a > 1      each line less its indentation
+//! a            plain: a line break with its       a > 1      block: from the first character of its
+//!   b          indentation is one space           && b       text, each further line less its indentation
 //! ```
 
 use super::node::{Scalar, Style};
 
 /// Line and column (from 1) of the byte at `offset` of the scalar's text, which begins at `line` and `column`.
 pub fn position(scalar: &Scalar, offset: usize, line: usize, column: usize) -> (usize, usize) {
-    let mut walk = Walk { source: scalar.source.chars().collect(), at: 0, line, column };
+    let mut walk = Walk { source: scalar.source.chars().collect(), at: 0, line, column, indent: column - 1 };
     walk.enter(scalar.style);
     for (i, wanted) in scalar.text.char_indices() {
         walk.align(scalar.style, wanted);
@@ -29,6 +29,7 @@ struct Walk {
     at: usize,
     line: usize,
     column: usize,
+    indent: usize,
 }
 
 impl Walk {
@@ -45,27 +46,23 @@ impl Walk {
         self.at += 1;
     }
 
-    /// Past the opening quote or the block's header line.
+    /// Past the opening quote.
     fn enter(&mut self, style: Style) {
-        match style {
-            Style::Plain => {}
-            Style::Single | Style::Double => self.step(),
-            Style::Block => {
-                while self.peek().is_some_and(|c| c != '\n') {
-                    self.step();
-                }
-                self.step();
-            }
+        if matches!(style, Style::Single | Style::Double) {
+            self.step();
         }
     }
 
     /// Past white space of the source that the text does not have.
     fn align(&mut self, style: Style, wanted: char) {
-        let breaks = style != Style::Block && self.blank_until_break();
-        if breaks || (style == Style::Block && self.column == 1) {
-            let stop =
-                |c: char| !c.is_whitespace() || (style == Style::Block && c == '\n') || (style == Style::Block && c == wanted);
-            while self.peek().is_some_and(|c| !stop(c)) && !(breaks && wanted.is_whitespace()) {
+        if style == Style::Block {
+            // A folded block has fewer breaks in its text than in its source.
+            let folded = !wanted.is_whitespace();
+            while (self.column <= self.indent && self.peek() == Some(' ')) || (folded && self.peek() == Some('\n')) {
+                self.step();
+            }
+        } else if !wanted.is_whitespace() && self.blank_until_break() {
+            while self.peek().is_some_and(char::is_whitespace) {
                 self.step();
             }
         }
@@ -116,8 +113,10 @@ mod tests {
             (Style::Single, "'it''s x'", "it's x", 'x', (3, 12)),
             (Style::Double, r#""a\u0020\"b""#, "a \"b", 'b', (3, 15)),
             (Style::Plain, "a\n    b c", "a b c", 'c', (4, 7)),
-            (Style::Block, "|\n  a > 1\n  && b\n", "a > 1\n&& b\n", 'b', (5, 6)),
-            (Style::Block, ">\n  a\n  b\n", "a b\n", 'b', (5, 3)),
+            (Style::Block, "a > 1\n      && b\n", "a > 1\n  && b\n", 'b', (4, 10)),
+            (Style::Block, "a\n\n    b\n", "a\nb\n", 'b', (5, 5)),
+            (Style::Block, "a\n\n    b\n", "a\n\nb\n", 'b', (5, 5)),
+            (Style::Block, "a\n    b\n", "a b\n", 'b', (4, 5)),
             (Style::Single, "'a\n   b'", "a b", 'b', (4, 4)),
         ];
         for (style, source, text, wanted, expected) in cases {

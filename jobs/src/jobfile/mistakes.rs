@@ -1,6 +1,7 @@
 //! What is wrong with a job file: all of it at once, each with its place, its path and what to do about it.
 
 use super::node::{Node, Place};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// One thing that is wrong.
@@ -19,12 +20,13 @@ pub struct Mistake {
 pub struct Mistakes {
     file: String,
     list: Vec<Mistake>,
+    settled: BTreeSet<String>,
 }
 
 impl Mistakes {
     /// None so far, in this file.
     pub fn new(file: &str) -> Mistakes {
-        Mistakes { file: file.into(), list: Vec::new() }
+        Mistakes { file: file.into(), list: Vec::new(), settled: BTreeSet::new() }
     }
 
     /// Notes a mistake at a node.
@@ -32,10 +34,15 @@ impl Mistakes {
         self.note(node.place.clone(), path, message);
     }
 
+    /// From now on nothing more is said of the paths that have a mistake: it would only be a consequence.
+    pub fn settle(&mut self) {
+        self.settled.extend(self.list.iter().map(|m| m.path.clone()).filter(|path| !path.is_empty()));
+    }
+
     /// Notes a mistake at a place. The same words about the same place are said once.
     pub fn note(&mut self, place: Place, path: &str, message: impl Into<String>) {
         let mistake = Mistake { place, path: path.into(), message: message.into() };
-        if !self.list.contains(&mistake) {
+        if !self.list.contains(&mistake) && !self.settled.contains(path) {
             self.list.push(mistake);
         }
     }

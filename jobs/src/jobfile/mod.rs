@@ -36,7 +36,6 @@ mod sources;
 mod stores;
 mod stream_schema;
 mod streams;
-mod suggest;
 pub mod surroundings;
 pub mod tables;
 pub mod units;

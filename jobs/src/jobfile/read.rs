@@ -35,6 +35,7 @@ pub fn read(file: &str, around: &Surroundings<'_>) -> Result<Job, Mistakes> {
     }
     let secrets = environment::substitute(&mut root, around, &mut mistakes);
     conform(&JOB, &root, "", &mut mistakes);
+    mistakes.settle();
     defaults::fill(&JOB, &mut root, &defaults::tree());
     let job = build(file, &root, secrets, around, &mut mistakes);
     match job {

@@ -2,9 +2,9 @@
 
 use super::mistakes::Mistakes;
 use super::reader::At;
-use super::suggest::suggest;
 use super::views::BuiltView;
 use caudal_pipeline::aggregate::Aggregate;
+use caudal_pipeline::suggest::suggest;
 use caudal_pipeline::value::Field;
 
 /// One aggregate of a view.

@@ -94,15 +94,11 @@ fn kind(at: &At<'_>) -> Option<StoreSpec> {
 
 fn foreign_keys(at: &At<'_>, store: &StoreSpec, mistakes: &mut Mistakes) {
     match store {
-        StoreSpec::Kafka(_) => {
-            if at.has("keep") {
-                at.mistake_key(
-                    "keep",
-                    mistakes,
-                    "Kafka publishes: name what goes to which topic under `publish`, and remove this",
-                );
-            }
+        StoreSpec::Kafka(_) if at.has("keep") => {
+            let message = "Kafka publishes: name what goes to which topic under `publish`, and remove this";
+            at.mistake_key("keep", mistakes, message);
         }
+        StoreSpec::Kafka(_) => {}
         other if at.has("publish") => {
             at.mistake_key("publish", mistakes, format!("{} has no topics: use `keep`, or a `kafka` sink", store_name(other)));
         }

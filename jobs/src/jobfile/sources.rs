@@ -107,16 +107,19 @@ pub fn properties(at: &At<'_>, mistakes: &mut Mistakes) -> Option<BTreeMap<Strin
     Some(properties.text_map())
 }
 
-fn file_source(at: &At<'_>, context: &SourceContext<'_>, mistakes: &mut Mistakes) -> Option<FileSource> {
-    let paths: Vec<String> =
-        at.items().iter().filter_map(|i| Some(path_of(i, context.job_file)?.display().to_string())).collect();
-    if paths.is_empty() {
+fn file_source<'n>(at: &At<'n>, context: &SourceContext<'_>, mistakes: &mut Mistakes) -> Option<FileSource> {
+    let path = |item: At<'n>| path_of(&item, context.job_file).map(|p| (item.clone(), p.display().to_string()));
+    let named: Vec<(At<'n>, String)> = at.items().into_iter().filter_map(path).collect();
+    if named.is_empty() {
         at.mistake(mistakes, "no file: name one at least");
         return None;
     }
-    if let Some(repeated) = at.items().iter().enumerate().find(|(i, _)| paths[..*i].contains(&paths[*i])) {
-        repeated.1.mistake(mistakes, "this file is named twice");
+    for (n, (item, path)) in named.iter().enumerate() {
+        if named[..n].iter().any(|(_, earlier)| earlier == path) {
+            item.mistake(mistakes, "this file is named twice");
+        }
     }
+    let paths = named.into_iter().map(|(_, path)| path).collect();
     let framing = match context.format {
         Format::Json => Framing::Lines,
         Format::Csv { delimiter, .. } => Framing::Csv { delimiter: *delimiter },

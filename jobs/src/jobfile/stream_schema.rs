@@ -24,8 +24,7 @@ impl LoadedSchema {
             SchemaSpec::Envelope { envelope, at, by, of } => {
                 serde_json::json!({"envelope": envelope, "at": at, "by": by, "of": of})
             }
-            #[allow(unreachable_patterns, reason = "kinds of schema that a job file cannot ask for")]
-            _ => Json::Null,
+            SchemaSpec::Element(schema) => serde_json::json!({"element": schema}),
         };
         serde_json::json!({"schema": spec, "resources": self.resources})
     }
@@ -80,8 +79,7 @@ pub fn promises(schema: Option<&SchemaSpec>, pointer: &str) -> Option<bool> {
             }
             Some(_) => Some(true),
         },
-        #[allow(unreachable_patterns, reason = "kinds of schema that a job file cannot ask for")]
-        Some(_) => None,
+        Some(SchemaSpec::Element(_)) => None,
     }
 }
 

@@ -9,12 +9,12 @@ use super::schemas::Schemas;
 use super::shape::listed;
 use super::sources::{SourceContext, source};
 use super::stream_schema::{self, LoadedSchema};
-use super::suggest::suggest;
 use super::surroundings::Surroundings;
 use caudal_pipeline::decode::{
     Decoder, DecoderSpec, Derivation, DerivationSpec, FieldFrom, FieldSpec, Format, LookupSpec, Reference, SchemaSpec, SpecError,
 };
 use caudal_pipeline::plan::{Deduplicate, DeduplicateScope, StreamInput, StreamPlan, TablePlan};
+use caudal_pipeline::suggest::suggest;
 use caudal_pipeline::time::Span;
 use caudal_pipeline::value::Field;
 use std::collections::BTreeSet;
@@ -115,7 +115,8 @@ fn root<'n>(name: &str, at: &At<'n>, context: &StreamContext<'_>, mistakes: &mut
     let specs = fields(at, Owner::Source, mistakes);
     let lookups = lookups(at, context.tables, mistakes);
     let all_lookups = at.get("lookup").is_none_or(|l| l.node.entries().len() == lookups.len());
-    let whole = mistakes.len() == before && all_lookups && !(schema_failed && specs.is_none());
+    let whole =
+        mistakes.len() == before && all_fields(at, specs.as_deref()) && all_lookups && !(schema_failed && specs.is_none());
     let event_time = event_time::event_time(at, mistakes);
     let watermark = event_time::watermark(at, mistakes);
     stream.lateness = watermark.as_ref().map(|(_, lateness)| *lateness);
@@ -177,6 +178,11 @@ fn compile<T>(
     }
 }
 
+/// Whether every field that is written could be understood.
+fn all_fields(at: &At<'_>, specs: Option<&[FieldSpec]>) -> bool {
+    at.get("fields").is_none_or(|f| f.node.entries().len() == specs.map_or(0, <[FieldSpec]>::len))
+}
+
 /// Keys that a stream made from a stream may have.
 const CHILD_KEYS: [&str; 3] = ["from", "where", "fields"];
 
@@ -191,7 +197,8 @@ fn child<'n>(name: &str, at: &At<'n>, parent: usize, built: &[BuiltStream<'n>], 
     let specs = fields(at, Owner::Child, mistakes);
     stream.lateness = above.lateness;
     stream.nullable = inherited(specs.as_deref(), &above.nullable);
-    let (Some(parent_fields), true) = (&above.fields, mistakes.len() == before) else { return stream };
+    let whole = mistakes.len() == before && all_fields(at, specs.as_deref());
+    let (Some(parent_fields), true) = (&above.fields, whole) else { return stream };
     let spec = DerivationSpec { parent: parent_fields.clone(), fields: specs, filter: at.text_of("where") };
     let derivation = compile(at, mistakes, &mut stream.fields, |keep_filter| {
         let filter = spec.filter.clone().filter(|_| keep_filter);

@@ -5,9 +5,9 @@ use super::job::TableSource;
 use super::mistakes::Mistakes;
 use super::reader::At;
 use super::schemas::path_of;
-use super::suggest::suggest;
 use super::surroundings::Surroundings;
 use caudal_pipeline::plan::TablePlan;
+use caudal_pipeline::suggest::suggest;
 use caudal_pipeline::value::{Field, FieldType};
 
 /// Rows of one text, or none, for each column.

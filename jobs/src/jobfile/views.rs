@@ -4,9 +4,9 @@ use super::mistakes::Mistakes;
 use super::reader::At;
 use super::select::{Selected, merged, selected};
 use super::streams::BuiltStream;
-use super::suggest::suggest;
 use super::windows::{nests, window};
 use caudal_pipeline::plan::{ViewInput, ViewPlan, WindowPlan};
+use caudal_pipeline::suggest::suggest;
 use caudal_pipeline::value::Field;
 
 /// A view as far as it could be understood.

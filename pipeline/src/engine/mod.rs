@@ -102,8 +102,9 @@ struct InFlight {
     ticked: bool,
     durable: bool,
     watermarks: Vec<EventTime>,
-    /// Positions as of the end of the epoch, if it is a checkpoint's.
-    save: Option<BTreeMap<u32, SourceState>>,
+    /// Positions as of the end of the epoch; unknown while bound epochs are repeated, where there is no checkpoint.
+    positions: BTreeMap<u32, SourceState>,
+    save: bool,
     /// The input ends with it.
     closes: bool,
     parts: Vec<EpochPart>,
@@ -147,6 +148,8 @@ pub struct Status {
     pub ledger_bytes: usize,
     /// The newest checkpoint's epoch and version.
     pub checkpoint: Option<(Epoch, Version)>,
+    /// The next offset of every partition of each source stream.
+    pub positions: BTreeMap<u32, Vec<(crate::record::Partition, Offset)>>,
     /// Whether every partition of every source has ended and is read.
     pub input_finished: bool,
     /// Whether all sources have delivered what there is.
@@ -176,6 +179,9 @@ pub struct Engine {
     checkpoint: Checkpointing,
     alarms: Vec<String>,
     stopping: bool,
+    patient: bool,
+    /// The last epoch that may hold effects; those after it are only saved at.
+    effects_end: Epoch,
     close: bool,
     ended: bool,
     tables: TableVersions,
@@ -264,6 +270,8 @@ impl Engine {
             checkpoint: checkpointing,
             alarms,
             stopping: false,
+            patient: true,
+            effects_end: loaded_at,
             close: false,
             ended,
             tables,
@@ -340,6 +348,18 @@ impl Engine {
         }
     }
 
+    /// Whether every sink has written everything up to `epoch`.
+    fn sinks_have_passed(&self, epoch: Epoch) -> bool {
+        let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors");
+        self.config.sinks.iter().all(|name| cursors.get(name).is_some_and(|cursor| cursor.epoch >= epoch))
+    }
+
+    /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives
+    /// the engine ends the wait. What a sink has not written stays in the ledger.
+    pub fn do_not_wait_for_sinks(&mut self) {
+        self.patient = false;
+    }
+
     /// Asks for a checkpoint soon.
     pub fn checkpoint(&mut self) {
         self.checkpoint.wanted = true;
@@ -411,6 +431,7 @@ impl Engine {
             let mut opening = self.opening(bind.epoch, bind.opened, Some(Arc::new(exactly)));
             opening.tables = self.tables.bound(&*self.config.blobs, &self.config.plan, bind.tables)?;
             self.last_opened = (bind.epoch, bind.opened);
+            self.effects_end = bind.epoch;
             let watermarks = self.watermarks_of(&bind);
             let entry = InFlight { opened: bind.opened, bound: Some(bind), watermarks, ..InFlight::default() };
             self.in_flight.insert(opening.epoch, entry);
@@ -447,6 +468,7 @@ impl Engine {
             let opened = epochs::opening_time(now, self.last_opened.1);
             self.last_opened = (epoch, opened);
             self.open = Some((epoch, now.running_us));
+            self.effects_end = epoch;
             self.gauges.open_records.store(0, Ordering::Relaxed);
             self.in_flight.insert(epoch, InFlight { opened, ..InFlight::default() });
             self.tell(&Command::Open(self.opening(epoch, opened, None)));
@@ -481,7 +503,8 @@ impl Engine {
                 }
             };
             flight.ticked = true;
-            flight.save = save.then(|| states(&self.sources));
+            flight.save = save;
+            flight.positions = if new.is_some() { states(&self.sources) } else { BTreeMap::new() };
             let closes = flight.closes;
             let after: Arc<[EventTime]> = flight.watermarks.clone().into();
             let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
@@ -541,8 +564,9 @@ impl Engine {
             self.status.watermarks.clone_from(&flight.watermarks);
             let parts: Vec<State> = flight.parts.iter_mut().filter_map(|part| part.state.take()).collect();
             self.ledger.append(Batch::of(flight.opened, flight.watermarks, epoch, &mut flight.parts));
-            if let Some(positions) = flight.save {
-                self.begin_checkpoint(epoch, flight.opened, parts, positions, now);
+            self.status.positions = names_and_offsets(&flight.positions);
+            if flight.save {
+                self.begin_checkpoint(epoch, flight.opened, parts, flight.positions, now);
             }
         }
     }
@@ -644,6 +668,9 @@ impl Engine {
         if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
             return;
         }
+        if self.patient && !(self.close && !self.ended) && !self.sinks_have_passed(self.effects_end) {
+            return;
+        }
         let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
         if self.close && !self.ended {
             self.ended = true;
@@ -662,6 +689,7 @@ impl Engine {
         let opened = epochs::opening_time(now, self.last_opened.1);
         self.last_opened = (epoch, opened);
         if close {
+            self.effects_end = epoch;
             let longest = self.longest_window();
             self.sources.values_mut().for_each(|source| source.clock.close(longest));
         }
@@ -773,6 +801,11 @@ fn states(sources: &BTreeMap<u32, SourceStream>) -> BTreeMap<u32, SourceState> {
         SourceState { watermark: source.clock.watermark(), partitions }
     };
     sources.iter().map(|(stream, source)| (*stream, of(source))).collect()
+}
+
+fn names_and_offsets(streams: &BTreeMap<u32, SourceState>) -> BTreeMap<u32, Vec<(crate::record::Partition, Offset)>> {
+    let of = |state: &SourceState| state.partitions.iter().map(|(partition, next, _)| (partition.clone(), *next)).collect();
+    streams.iter().map(|(stream, state)| (*stream, of(state))).collect()
 }
 
 fn open_new_ledger(config: &EngineConfig, generation: u64) -> Result<Ledger, EngineError> {

@@ -1,0 +1,279 @@
+//! A thread for each sink: asks the ledger what is owed, writes it, moves the cursor. A dead store delays only itself.
+
+use super::discovery::pause;
+use super::{LOCK, RunError, Shared, Stop, Store};
+use crate::jobfile::{Emission, Job, SinkSpec, StoreSpec};
+use caudal_connectors::context::{SinkContext, ViewDescription};
+use caudal_connectors::{cassandra, embedded, file, kafka, redis};
+use caudal_pipeline::engine::Engine;
+use caudal_pipeline::ledger::{self, Cursor, Follower, Kept, Ledger};
+use caudal_pipeline::ports::sink::SinkError;
+use caudal_pipeline::time::{EventTime, Span, Version};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The name of the embedded store's file in the state folder.
+pub const STORE_FILE: &str = "store.sqlite";
+/// The first wait after a failed write; it doubles up to [`BACK_OFF_MAX`].
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// The newest row of each group is kept in a table of its own up to this many groups.
+const LATEST_GROUPS_MAX: usize = 100_000;
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+/// A sink looks for something new at least this often; the engine wakes it sooner.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a sink is doing.
+#[derive(Clone, Debug, Default)]
+pub struct SinkStatus {
+    /// In a word.
+    pub state: SinkState,
+    /// The version up to which everything is written.
+    pub written: Version,
+    /// Rows written since the start.
+    pub rows: u64,
+    /// Dead letters written since the start.
+    pub dead_letters: u64,
+    /// Failed attempts since the start.
+    pub retries: u64,
+    /// Rows that the store will never take, since the start.
+    pub set_aside: u64,
+    /// When it began to fail, microseconds since 1970.
+    pub failing_since: Option<i64>,
+    /// The newest row end written, for people.
+    pub newest: Option<EventTime>,
+}
+
+/// A sink in a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SinkState {
+    /// Connecting for the first time.
+    #[default]
+    Starting,
+    /// Writing.
+    Ok,
+    /// Failing, and trying again.
+    Retrying(String),
+    /// Refused for good; its rows stay in the ledger.
+    Stopped(String),
+}
+
+/// A sink, not yet running.
+pub struct Prepared {
+    /// Its name in the job file.
+    pub name: String,
+    store: Store,
+    kept: Vec<Kept>,
+    dead_letters: bool,
+}
+
+impl Prepared {
+    /// A sink that the job file does not name.
+    pub fn extra(extra: super::Extra) -> Prepared {
+        let kept = Kept { view: extra.view as u32, emission: ledger::Emission::OnComplete, retain: None, board_groups_max: 0 };
+        Prepared { name: extra.name, store: extra.store, kept: vec![kept], dead_letters: false }
+    }
+}
+
+/// Running sinks.
+pub struct Running {
+    threads: Vec<JoinHandle<()>>,
+    stopped: Arc<AtomicUsize>,
+    ledger: Arc<Ledger>,
+    seen: Mutex<caudal_pipeline::time::Epoch>,
+}
+
+impl Running {
+    /// Tells the threads of a longer ledger.
+    pub fn wake(&self) {
+        let (end, mut seen) = (self.ledger.end(), self.seen.lock().expect(LOCK));
+        if end > *seen {
+            *seen = end;
+            self.threads.iter().for_each(|thread| thread.thread().unpark());
+        }
+    }
+
+    /// Whether every sink has been refused for good.
+    pub fn all_stopped(&self) -> bool {
+        !self.threads.is_empty() && self.stopped.load(Ordering::SeqCst) == self.threads.len()
+    }
+
+    /// Waits for the writes under way.
+    pub fn join(self) {
+        for thread in self.threads {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The sinks of a job; the embedded store lies in the state folder.
+pub fn build(job: &Job, state: &Path) -> Result<Vec<Prepared>, RunError> {
+    let context = context(job);
+    job.sinks.iter().map(|spec| prepare(spec, &context, state)).collect()
+}
+
+/// The job as sinks see it.
+pub fn context(job: &Job) -> SinkContext {
+    let view = |view: &caudal_pipeline::plan::ViewPlan| ViewDescription {
+        name: view.name.clone(),
+        window: view.window.clone(),
+        group: view.group.clone(),
+        columns: view.columns.clone(),
+    };
+    SinkContext {
+        job: job.plan.name.clone(),
+        views: job.plan.views.iter().map(view).collect(),
+        streams: job.plan.streams.iter().map(|stream| stream.name.clone()).collect(),
+    }
+}
+
+fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepared, RunError> {
+    let refused = |error: SinkError| RunError::Refused(format!("sinks.{}: {error}", spec.name));
+    let (store, board): (Store, usize) = match &spec.store {
+        StoreSpec::Redis(config) => (Box::new(redis::RedisSink::new(config.clone(), context.clone())), config.board_groups_max),
+        StoreSpec::Cassandra(config) => (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX),
+        StoreSpec::Kafka(config) => (Box::new(kafka::sink::KafkaSink::new(config.clone(), context.clone()).map_err(refused)?), 0),
+        StoreSpec::File(config) => (Box::new(file::Sink::new(config.clone(), context.clone())), 0),
+        StoreSpec::Embedded => {
+            let config = embedded::config::Config { path: state.join(STORE_FILE) };
+            (Box::new(embedded::Sink::new(config, context.clone())), 0)
+        }
+    };
+    let kept = |kept: &crate::jobfile::KeptView| Kept {
+        view: kept.view as u32,
+        emission: emission(kept.emission),
+        retain: spec.retain,
+        board_groups_max: board,
+    };
+    Ok(Prepared {
+        name: spec.name.clone(),
+        store,
+        kept: spec.keep.iter().map(kept).collect(),
+        dead_letters: spec.dead_letters,
+    })
+}
+
+fn emission(emission: Emission) -> ledger::Emission {
+    match emission {
+        Emission::OnUpdate => ledger::Emission::OnUpdate,
+        Emission::Every(span) => ledger::Emission::Every(span),
+        Emission::OnComplete => ledger::Emission::OnComplete,
+        Emission::OnFinal => ledger::Emission::OnFinal,
+    }
+}
+
+/// How long the ledger keeps each view's rows beyond their being served: as long as a Redis may lose them.
+pub fn ledger_retention(job: &Job) -> BTreeMap<usize, Option<Span>> {
+    let mut retention: BTreeMap<usize, Option<Span>> = BTreeMap::new();
+    for spec in job.sinks.iter().filter(|spec| matches!(spec.store, StoreSpec::Redis(_))) {
+        for kept in &spec.keep {
+            let longest = retention.entry(kept.view).or_insert(Some(Span(0)));
+            *longest = longest.zip(spec.retain).map(|(a, b)| a.max(b));
+        }
+    }
+    retention
+}
+
+/// Starts a thread for each sink.
+pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> Running {
+    let (ledger, cursors) = (engine.ledger(), engine.cursors());
+    let stopped = Arc::new(AtomicUsize::new(0));
+    let thread = |prepared: Prepared| {
+        let cursor = cursors.lock().expect(LOCK).get(&prepared.name).cloned().unwrap_or_default();
+        let follower = Follower::new(shared.plan.clone(), prepared.kept, prepared.dead_letters);
+        let mut thread = SinkThread {
+            name: prepared.name,
+            store: prepared.store,
+            follower,
+            cursor,
+            cursors: cursors.clone(),
+            ledger: ledger.clone(),
+            shared: shared.clone(),
+            status: SinkStatus::default(),
+            ready: false,
+        };
+        let stopped = stopped.clone();
+        std::thread::spawn(move || {
+            thread.run();
+            if matches!(thread.status.state, SinkState::Stopped(_)) {
+                stopped.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    };
+    let threads = prepared.into_iter().map(thread).collect();
+    Running { threads, stopped: stopped.clone(), ledger: ledger.clone(), seen: Mutex::default() }
+}
+
+struct SinkThread {
+    name: String,
+    store: Store,
+    follower: Follower,
+    cursor: Cursor,
+    cursors: Arc<Mutex<BTreeMap<String, Cursor>>>,
+    ledger: Arc<Ledger>,
+    shared: Arc<Shared>,
+    status: SinkStatus,
+    ready: bool,
+}
+
+impl SinkThread {
+    fn run(&mut self) {
+        let mut back_off = BACK_OFF;
+        self.publish();
+        while self.shared.stopping() != Stop::Force {
+            match self.attempt() {
+                Ok(true) => back_off = BACK_OFF,
+                Ok(false) => std::thread::park_timeout(LOOK),
+                Err(SinkError::Stop(why)) => {
+                    self.status.state = SinkState::Stopped(why);
+                    self.publish();
+                    return;
+                }
+                Err(SinkError::Retry(why)) => {
+                    self.ready = false;
+                    self.status.retries += 1;
+                    self.status.failing_since.get_or_insert_with(super::clock::wall_us);
+                    self.status.state = SinkState::Retrying(why);
+                    self.publish();
+                    pause(back_off, &self.shared);
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                }
+            }
+        }
+    }
+
+    /// Connects if need be and writes what is owed; whether there was anything. After a failure the cut is taken anew:
+    /// it then holds the newest values.
+    fn attempt(&mut self) -> Result<bool, SinkError> {
+        if !self.ready {
+            self.store.prepare()?;
+            self.ready = true;
+            self.status.failing_since = None;
+            self.status.state = SinkState::Ok;
+            self.publish();
+        }
+        let cut = self.follower.cut(&self.ledger, &self.cursor).map_err(|error| SinkError::Retry(error.to_string()))?;
+        let Some((cut, next)) = cut else { return Ok(false) };
+        let set_aside = self.store.write(&cut)?;
+        self.cursor = next;
+        self.cursors.lock().expect(LOCK).insert(self.name.clone(), self.cursor.clone());
+        self.status.state = SinkState::Ok;
+        self.status.failing_since = None;
+        self.status.written = cut.version;
+        self.status.rows += cut.rows.len() as u64;
+        self.status.dead_letters += cut.dead_letters.len() as u64;
+        self.status.set_aside += set_aside.len() as u64;
+        let alarms = set_aside.iter().map(|row| format!("sink {}: set aside {}: {}", self.name, row.row, row.cause));
+        self.shared.alarms.lock().expect(LOCK).extend(alarms);
+        self.publish();
+        Ok(true)
+    }
+
+    fn publish(&self) {
+        self.shared.sinks.lock().expect(LOCK).insert(self.name.clone(), self.status.clone());
+    }
+}
