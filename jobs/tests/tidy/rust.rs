@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-static TEST_FILE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*mod (\w+);").unwrap());
+static TEST_FILE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"#\[cfg\(test\)\]\s*(?:#\[path = "(\w+)\.rs"\]\s*)?mod (\w+);"#).unwrap());
 static TEST_BLOCK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?m)^#\[cfg\(test\)\]\s*mod \w+ \{").unwrap());
 static USE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?m)^\s*(?:pub(?:\([^)]*\))? )?use ([^;]+);").unwrap());
 static PATH: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b[A-Za-z_]\w*(?:::[A-Za-z_]\w*)+").unwrap());
@@ -46,7 +47,7 @@ impl Source {
         self.imports().into_iter().chain(written).collect()
     }
 
-    /// Public items and fields up to their body, each on one line. An item that is re-exported or not: both count.
+    /// Public items and fields up to their body, each on one line.
     pub fn public_signatures(&self) -> Vec<(usize, String)> {
         let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         PUBLIC.find_iter(&self.code).map(|found| (self.line(found.start()), one_line(found.as_str()))).collect()
@@ -66,6 +67,17 @@ impl Source {
 /// Names and paths in a signature.
 pub fn words(signature: &str) -> impl Iterator<Item = &str> {
     signature.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).map(|word| word.trim_matches(':'))
+}
+
+/// Whether its folder's `mod.rs` makes the module public, or re-exports something of it.
+pub fn is_seen_outside(source: &Source, all: &[Source]) -> bool {
+    let Some((folder, file)) = source.path.rsplit_once('/') else { return true };
+    let module = file.trim_end_matches(".rs");
+    let parent = all.iter().find(|s| s.path == format!("{folder}/mod.rs"));
+    parent.is_none_or(|parent| {
+        let shown = Regex::new(&format!(r"(?m)^pub (mod {module};|use (self::)?{module}::)")).expect("a module's name is a word");
+        module == "mod" || shown.is_match(&parent.code)
+    })
 }
 
 /// `a::{b, c::{d, e as f}}` is `a::b`, `a::c::d`, `a::c::f`.
@@ -124,7 +136,11 @@ fn test_modules(path: &str, text: &str) -> Vec<String> {
         "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
         name => format!("{folder}/{}", name.trim_end_matches(".rs")),
     };
-    TEST_FILE.captures_iter(text).map(|found| format!("{children}/{}", &found[1])).collect()
+    let module = |found: regex::Captures<'_>| match found.get(1) {
+        Some(beside) => format!("{folder}/{}", beside.as_str()),
+        None => format!("{children}/{}", &found[2]),
+    };
+    TEST_FILE.captures_iter(text).map(module).collect()
 }
 
 fn code(text: &str) -> String {
@@ -150,8 +166,9 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of the repository can be read") {
         let path = entry.expect("a folder of the repository can be read").path();
         let name = path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
+        let is_ci = folder.file_name().is_some_and(|name| name == ".ci");
         let is_hidden = name.starts_with('.') && name != ".ci" && name != ".cargo";
-        let is_written = path.extension().is_some_and(|e| WRITTEN.iter().any(|w| e == *w)) || folder.ends_with(".ci");
+        let is_written = path.extension().is_some_and(|e| WRITTEN.iter().any(|w| e == *w)) || is_ci;
         match path.is_dir() {
             true if !is_hidden && name != "target" && !path.join("CACHEDIR.TAG").exists() => walk(&path, files),
             false if is_written => files.push(path),
@@ -173,4 +190,5 @@ fn sources_are_read_as_the_rules_need_them() {
     assert_eq!(source.lines_with(&Regex::new("unwrap").unwrap()).count(), 0);
     assert_eq!(test_modules("a/b.rs", "#[cfg(test)]\nmod oracle;\nmod c;"), ["a/b/oracle"]);
     assert_eq!(test_modules("a/mod.rs", "#[cfg(test)]\nmod oracle;"), ["a/oracle"]);
+    assert_eq!(test_modules("a/b.rs", "#[cfg(test)]\n#[path = \"c_suite.rs\"]\nmod suite;"), ["a/c_suite"]);
 }
