@@ -9,6 +9,8 @@
 //! ```
 //! The tick goes out before the append: only effects wait for durability. If the process stops in between, nothing of
 //! the epoch has left and it is formed anew.
+//!
+//! The file stays whole because its methods are the steps of one turn, over the state that the turn shares.
 
 mod checkpoint;
 mod clock_guard;
@@ -727,11 +729,12 @@ impl Engine {
         if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
             return;
         }
-        if self.patient && !(self.close && !self.ended) && !self.sinks_have_passed(self.effects_end) {
+        let to_complete = self.close && !self.ended;
+        if self.patient && !to_complete && !self.sinks_have_passed(self.effects_end) {
             return;
         }
         let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
-        if self.close && !self.ended {
+        if to_complete {
             self.ended = true;
             self.last_epoch(now, true);
         } else if saved == Some(self.last_opened.0) || self.last_opened.0 == Epoch(0) {

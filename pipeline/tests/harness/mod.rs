@@ -3,7 +3,8 @@
 //! The recomputation takes only the messages and what the commit log bound (which messages form an epoch, and W). From
 //! those it decides every verdict and every row anew, by the plainest loops.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is given a seed and has a deadline")]
 
 use caudal_pipeline::aggregate::{Acc, Aggregate};
 use caudal_pipeline::decode::{Decoder, DecoderSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Format, Missing, Reference, TimeFormat};
