@@ -1,12 +1,14 @@
 //! The dataflow of a job, put together from top to bottom as the picture in `operators` shows it.
 
-use crate::operators::collect::{Collect, Effect, EpochPart};
+use crate::aggregate::id_text;
+use crate::operators::collect::{Accepted, Collect, Effect, EpochPart};
 use crate::operators::{Combine, Derive, Judge, Judged, RowChange, Ticks, Windows, epochs, rollup};
 use crate::plan::{Plan, StreamInput, ViewInput};
 use crate::record::{Origin, Record};
 use crate::retained::RetainedMessages;
 use crate::state::{SaveState, StateRows};
-use crate::time::Epoch;
+use crate::time::{Epoch, EventTime};
+use compact_str::CompactString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -77,6 +79,9 @@ pub fn build(
         };
         let (records, other) = split(judged, index as u32, root_of(&plan, index) as u32);
         effects.push(other);
+        if stream.archived && matches!(stream.from, StreamInput::Source(_)) {
+            effects.push(archived(records.clone(), index as u32));
+        }
         if plan.views.iter().any(|view| matches!(view.from, ViewInput::Stream { stream, .. } if stream == index)) {
             let partials =
                 epochs(records.clone(), Pipeline, "combine", first, ticks.clone(), Combine::new(&plan, index));
@@ -137,6 +142,14 @@ fn split<'scope>(
     let counts = counts.map(move |(verdict, records, late)| Effect::Count { stream, verdict, records, late });
     let scope = counts.scope();
     (records, scope.concatenate([counts, refused]))
+}
+
+/// Accepted records by name, where their messages are.
+fn archived<'scope>(records: StreamVec<'scope, u64, Record>, stream: u32) -> StreamVec<'scope, u64, Effect> {
+    records
+        .map(|record| (record.origin, record.event_time, id_text(&record.id)))
+        .exchange(move |(origin, ..): &(Origin, EventTime, CompactString)| partition_route(stream, origin.partition.0))
+        .map(move |(origin, event_time, id)| Effect::Accepted(Accepted { stream, origin, event_time, id }))
 }
 
 type Other = Result<(crate::record::Verdict, u64, u64), (Origin, crate::record::Rejection)>;

@@ -61,6 +61,9 @@ pub struct StreamPlan {
     pub watermark: WatermarkPlan,
     /// How long corrections are accepted, in event time. A child has its parent's.
     pub lateness: Span,
+    /// Whether accepted events go to the ledger with their bytes: some sink keeps them. Only of a source stream; it
+    /// alters no result.
+    pub archived: bool,
 }
 
 /// Where a stream's records come from.

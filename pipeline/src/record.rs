@@ -210,6 +210,27 @@ pub struct DeadLetter {
     pub broker_time_us: Option<i64>,
 }
 
+/// An accepted record as stores keep it: what came, and how it was named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The stream that accepted it, by position in the plan.
+    pub stream: u32,
+    /// Where it came from, by name.
+    pub partition: Partition,
+    /// Where it came from.
+    pub offset: Offset,
+    /// Which element of the message; 0 for a whole message.
+    pub element: u32,
+    /// When it happened.
+    pub event_time: EventTime,
+    /// What it is called.
+    pub id: CompactString,
+    /// The broker's key, as it came.
+    pub key: Option<Vec<u8>>,
+    /// The message's bytes; of an exploded message only its first accepted element has them.
+    pub payload: Option<Vec<u8>>,
+}
+
 /// What became of a record; every record gets exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Verdict {

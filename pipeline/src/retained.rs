@@ -1,10 +1,11 @@
-//! What a worker holds of the messages of an epoch until the epoch is collected: their bytes may become dead letters.
+//! What a worker holds of the messages of an epoch until the epoch is collected: their bytes may become dead letters or
+//! archived events.
 //!
 //! A record's verdict can come from another worker after its bytes were decoded, so the messages of an open epoch stay
 //! where they were read. They are what `in_flight_bytes` counts, and what intake is paused for.
 
-use crate::operators::collect::{Counts, Retained};
-use crate::record::{DeadLetter, Message, Origin, Partition, PartitionIndex, Rejection, Verdict};
+use crate::operators::collect::{Accepted, Counts, Retained};
+use crate::record::{DeadLetter, Event, Message, Offset, Origin, Partition, PartitionIndex, Rejection, Verdict};
 use crate::time::Epoch;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -75,14 +76,38 @@ fn dead_letter(stream: u32, partition: Partition, element: u32, message: &Messag
     }
 }
 
+impl Inner {
+    /// A judged record's message.
+    fn message(&self, epoch: Epoch, place: (u32, PartitionIndex), offset: Offset) -> &Message {
+        let messages = &self.epochs[&epoch].messages[&place];
+        let at = messages.binary_search_by_key(&offset, |message| message.offset);
+        &messages[at.expect("a judged record's message is held until its epoch is collected")]
+    }
+}
+
 impl Retained for RetainedMessages {
     fn dead_letter(&mut self, epoch: Epoch, stream: u32, origin: Origin, rejection: Rejection) -> DeadLetter {
         let inner = self.0.borrow();
         let place = (inner.roots[stream as usize], origin.partition);
-        let messages = &inner.epochs[&epoch].messages[&place];
-        let at = messages.binary_search_by_key(&origin.offset, |message| message.offset);
-        let message = &messages[at.expect("a judged record's message is held until its epoch is collected")];
+        let message = inner.message(epoch, place, origin.offset);
         dead_letter(stream, inner.partitions[&place].clone(), origin.element, message, rejection)
+    }
+
+    fn event(&mut self, epoch: Epoch, accepted: Accepted, with_payload: bool) -> Event {
+        let inner = self.0.borrow();
+        let Accepted { stream, origin, event_time, id } = accepted;
+        let place = (stream, origin.partition);
+        let message = inner.message(epoch, place, origin.offset);
+        Event {
+            stream,
+            partition: inner.partitions[&place].clone(),
+            offset: origin.offset,
+            element: origin.element,
+            event_time,
+            id,
+            key: message.key.clone(),
+            payload: message.payload.clone().filter(|_| with_payload),
+        }
     }
 
     fn release(&mut self, epoch: Epoch) -> (Vec<DeadLetter>, Counts) {

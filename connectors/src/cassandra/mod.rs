@@ -4,6 +4,7 @@
 //! <job>_<view>          PRIMARY KEY ((group…, bucket), window_start)   DESC; window_end, state, version, columns
 //! <job>_<view>_latest   PRIMARY KEY ((group…))                         the newest row of each group
 //! <job>_dead_letters    PRIMARY KEY ((day, stream), topic, partition, message_offset, element)
+//! <job>_events          PRIMARY KEY ((stream, day), event_time, topic, partition, message_offset, element)   DESC
 //! <job>_as_of           PRIMARY KEY ((job), view_name)                   complete_until, final_until, epoch, version
 //! ```
 //!
@@ -21,6 +22,9 @@
 //! (no key of Cassandra's is empty), and a text that begins with `\` has another one before it. A null number or
 //! boolean in a group sets its row aside: give the field a default. Frontiers before and after all time are null and
 //! 9999-12-31.
+//!
+//! `_events` is filled if the sink keeps events; `day` is the event time's. The bytes of an exploded message are in the row
+//! of its first accepted element; those of its other elements have a null `payload`.
 //!
 //! # Guarantee
 //!

@@ -1,4 +1,4 @@
-//! The sink: rows and dead letters, then the newest rows, then the frontiers.
+//! The sink: rows, dead letters and events, then the newest rows, then the frontiers.
 
 use super::config::Config;
 use super::error::{Fault, fault};

@@ -4,7 +4,8 @@ use super::tables::Tables;
 use super::{bucket, values};
 use crate::context::{SinkContext, ViewDescription};
 use caudal_pipeline::plan::WindowPlan;
-use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Latest, Row, RowState, SetAside};
+use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, SetAside};
+use caudal_pipeline::record::Offset;
 use caudal_pipeline::time::{EventTime, Version};
 use caudal_pipeline::value::{Cell, Value};
 use scylla::value::CqlValue;
@@ -40,6 +41,8 @@ pub enum Origin {
     Latest(usize),
     /// Position in the cut's dead letters.
     DeadLetter(usize),
+    /// Position in the cut's events.
+    Event(usize),
     /// The frontiers.
     AsOf,
 }
@@ -56,7 +59,7 @@ pub struct Request {
 /// A cut, in the order in which it is written: each part once the one before is there.
 #[derive(Debug, Default)]
 pub struct Requests {
-    /// Rows and dead letters.
+    /// Rows, dead letters and events.
     pub rows: Vec<Request>,
     /// Newest rows.
     pub latest: Vec<Request>,
@@ -84,6 +87,7 @@ pub fn requests(context: &SinkContext, tables: &Tables, cut: &Cut) -> Result<Req
     }
     requests.rows = partitions.into_iter().flat_map(|((table, ..), writes)| batches(table, writes)).collect();
     requests.rows.extend(dead_letters(context, tables, cut, &mut requests.set_aside));
+    requests.rows.extend(events(context, tables, cut, &mut requests.set_aside)?);
     requests.latest = latest(context, tables, cut)?;
     requests.as_of = as_of(context, tables, cut);
     Ok(requests)
@@ -235,14 +239,13 @@ fn dead_letter_values(context: &SinkContext, row: &DeadLetterRow, day: &str) -> 
     let blob = |bytes: &Vec<u8>| CqlValue::Blob(bytes.clone());
     let list = |texts: Vec<&str>| Some(CqlValue::List(texts.into_iter().map(|t| CqlValue::Text(t.to_owned())).collect()));
     let violations = &letter.rejection.violations;
-    let number = |n: u64| i64::try_from(n).map(|n| Some(CqlValue::BigInt(n))).map_err(|_| format!("offset {n} is beyond bigint"));
     let values = vec![
         text(day),
         text(&context.streams[letter.stream as usize]),
         text(&letter.partition.topic),
         Some(CqlValue::Int(letter.partition.number)),
-        number(letter.offset.0)?,
-        Some(CqlValue::Int(i32::try_from(letter.element).map_err(|_| format!("element {} is beyond int", letter.element))?)),
+        offset(letter.offset)?,
+        element(letter.element)?,
         Some(values::timestamp(row.version.0)),
         text("open"),
         text(letter.rejection.reason.name()),
@@ -256,6 +259,46 @@ fn dead_letter_values(context: &SinkContext, row: &DeadLetterRow, day: &str) -> 
         Some(CqlValue::BigInt(row.version.0)),
     ];
     finish(values, row.version, 0)
+}
+
+fn offset(offset: Offset) -> Result<Option<CqlValue>, String> {
+    i64::try_from(offset.0).map(|n| Some(CqlValue::BigInt(n))).map_err(|_| format!("offset {} is beyond bigint", offset.0))
+}
+
+fn element(element: u32) -> Result<Option<CqlValue>, String> {
+    i32::try_from(element).map(|n| Some(CqlValue::Int(n))).map_err(|_| format!("element {element} is beyond int"))
+}
+
+fn events(context: &SinkContext, tables: &Tables, cut: &Cut, set_aside: &mut Vec<SetAside>) -> Result<Vec<Request>, String> {
+    let mut partitions: BTreeMap<(u32, String), Writes> = BTreeMap::new();
+    for (position, row) in cut.events.iter().enumerate() {
+        let ttl = ttl(cut.version, row.expires_us)?;
+        let day = bucket::of("%Y-%m-%d", row.event.event_time);
+        match event_values(context, row, &day, ttl) {
+            Ok(values) => partitions.entry((row.event.stream, day)).or_default().push((Origin::Event(position), values)),
+            Err(cause) => set_aside.push(SetAside { row: describe(context, cut, Origin::Event(position)), cause }),
+        }
+    }
+    Ok(partitions.into_values().flat_map(|writes| batches(tables.events, writes)).collect())
+}
+
+fn event_values(context: &SinkContext, row: &EventRow, day: &str, ttl: i32) -> Result<Values, String> {
+    let event = &row.event;
+    let blob = |bytes: &Vec<u8>| CqlValue::Blob(bytes.clone());
+    let values = vec![
+        text(&context.streams[event.stream as usize]),
+        text(day),
+        Some(values::timestamp(event.event_time.0)),
+        text(&event.partition.topic),
+        Some(CqlValue::Int(event.partition.number)),
+        offset(event.offset)?,
+        element(event.element)?,
+        text(&event.id),
+        event.key.as_ref().map(blob),
+        event.payload.as_ref().map(blob),
+        Some(CqlValue::BigInt(row.version.0)),
+    ];
+    finish(values, row.version, ttl)
 }
 
 /// The frontiers of all views: one partition, so that one batch shows them all at once.
@@ -298,6 +341,11 @@ pub fn describe(context: &SinkContext, cut: &Cut, origin: Origin) -> String {
             let letter = &cut.dead_letters[position].dead_letter;
             let place = &letter.partition;
             format!("dead letter {}/{}@{} element {}", place.topic, place.number, letter.offset.0, letter.element)
+        }
+        Origin::Event(position) => {
+            let event = &cut.events[position].event;
+            let place = &event.partition;
+            format!("event {}/{}@{} element {}", place.topic, place.number, event.offset.0, event.element)
         }
         Origin::AsOf => "as_of".to_owned(),
     }

@@ -47,6 +47,8 @@ pub struct Tables {
     pub dead_letters: usize,
     /// Position in `all`.
     pub as_of: usize,
+    /// Position in `all`.
+    pub events: usize,
 }
 
 impl Tables {
@@ -65,7 +67,8 @@ impl Tables {
         }
         all.push(dead_letters_table(&context.job));
         all.push(as_of_table(&context.job));
-        Tables { views, dead_letters: all.len() - 2, as_of: all.len() - 1, all }
+        all.push(events_table(&context.job));
+        Tables { views, dead_letters: all.len() - 3, as_of: all.len() - 2, events: all.len() - 1, all }
     }
 }
 
@@ -174,6 +177,22 @@ fn as_of_table(job: &str) -> Table {
             ("epoch", "bigint"),
             ("version", "bigint"),
         ]),
+    }
+}
+
+fn events_table(job: &str) -> Table {
+    Table {
+        name: table_name(job, "events"),
+        partition: columns([("stream", "text"), ("day", "text")]),
+        clustering: columns([
+            ("event_time", "timestamp"),
+            ("topic", "text"),
+            ("partition", "int"),
+            ("message_offset", "bigint"),
+            ("element", "int"),
+        ]),
+        newest_first: true,
+        regular: columns([("id", "text"), ("message_key", "blob"), ("payload", "blob"), ("version", "bigint")]),
     }
 }
 
@@ -296,7 +315,7 @@ mod tests {
         );
         assert_eq!(tables.all[1].name, "wind_farm_per_minute_latest");
         assert!(tables.all[1].ddl("caudal").contains("PRIMARY KEY ((\"farm\"))\n)"));
-        assert_eq!((tables.views[0], tables.dead_letters, tables.as_of), ((0, Some(1)), 2, 3));
+        assert_eq!((tables.views[0], tables.dead_letters, tables.as_of, tables.events), ((0, Some(1)), 2, 3, 4));
         assert_eq!(
             tables.all[3].insert("caudal"),
             "INSERT INTO \"caudal\".\"wind_farm_as_of\" (\"job\", \"view_name\", \"complete_until\", \"final_until\", \"epoch\", \"version\") \

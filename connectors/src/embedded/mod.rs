@@ -8,6 +8,7 @@
 //! |---|---|
 //! | one for each view, by its name | group…, `window_start`, `window_end`, columns…, `state`, `version`, `_expires_us` |
 //! | `dead_letters` | one for each refused record, by (stream, topic, partition, offset, element), original bytes included |
+//! | `events` | one for each accepted event, if the sink keeps them, by the same key: `event_time`, `id`, `key`, `payload` |
 //! | `as_of` | for each view `complete_until` and `final_until`, with the epoch and version of the newest cut |
 //! | `caudal` | the job's name and this layout's number |
 //!
@@ -16,6 +17,10 @@
 //! from `-infinity` to `infinity`, which sort where they belong. A null in the *group* is the empty blob `x''`, because
 //! a primary key does not tell two nulls apart; a null in a column is NULL. The declared types (`DECIMAL_TEXT(3)`,
 //! `TIME_TEXT`, `JSON_TEXT`, `BOOLEAN`) say which is which.
+//!
+//! The bytes of an exploded message are in the event of its first accepted element; those of its other elements have a
+//! null `payload` and the same (stream, topic, partition, offset). While a sink that was away catches up, events may be
+//! behind what `as_of` says.
 //!
 //! The guarantee is [`Guarantee::VersionedRows`](caudal_pipeline::ports::sink::Guarantee): a cut is one transaction,
 //! so a reader sees it whole or not at all; it is on the disk when `write` returns; a row is replaced only by the same
@@ -26,6 +31,7 @@
 pub mod config;
 mod dead_letters;
 mod error;
+mod events;
 pub mod read;
 mod schema;
 mod sink;

@@ -12,7 +12,7 @@ use std::path::Path;
 const LAYOUT: &str = "1";
 
 /// Tables that are not views.
-const OWN: [&str; 3] = ["caudal", "as_of", "dead_letters"];
+const OWN: [&str; 4] = ["caudal", "as_of", "dead_letters", "events"];
 
 const OWN_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS caudal (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -27,6 +27,12 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     PRIMARY KEY (stream, topic, partition, offset, element)
 );
 CREATE INDEX IF NOT EXISTS dead_letters_by_version ON dead_letters (version);
+CREATE TABLE IF NOT EXISTS events (
+    stream TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL, element INTEGER NOT NULL,
+    event_time TIME_TEXT NOT NULL, id TEXT NOT NULL, key BLOB, payload BLOB, version INTEGER NOT NULL, _expires_us INTEGER,
+    PRIMARY KEY (stream, topic, partition, offset, element)
+);
+CREATE INDEX IF NOT EXISTS events_expiry ON events (_expires_us) WHERE _expires_us IS NOT NULL;
 ";
 
 /// A column of a view's table.
@@ -141,8 +147,8 @@ pub(super) fn upsert(view: &ViewDescription) -> String {
 }
 
 /// Removes the rows whose time is over.
-pub(super) fn expire(view: &ViewDescription) -> String {
-    format!("DELETE FROM {} WHERE _expires_us < ?1", quoted(&view.name))
+pub(super) fn expire(table: &str) -> String {
+    format!("DELETE FROM {} WHERE _expires_us < ?1", quoted(table))
 }
 
 fn differs(path: &Path, view: &ViewDescription, found: &[TableColumn]) -> String {

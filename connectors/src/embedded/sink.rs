@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::error::{is_of_one_row, sink_error};
 use super::values::{cell, group_cell, time};
-use super::{dead_letters, schema};
+use super::{dead_letters, events, schema};
 use crate::context::{SinkContext, ViewDescription};
 use caudal_pipeline::ports::sink::{self, Cut, Guarantee, Row, SetAside, SinkError};
 use rusqlite::types::Value as Sql;
@@ -37,7 +37,7 @@ impl Sink {
     /// A sink that has not touched the disk yet.
     pub fn new(config: Config, context: SinkContext) -> Sink {
         let statements =
-            context.views.iter().map(|v| Statements { upsert: schema::upsert(v), expire: schema::expire(v) }).collect();
+            context.views.iter().map(|v| Statements { upsert: schema::upsert(v), expire: schema::expire(&v.name) }).collect();
         Sink { config, context, statements, connection: None }
     }
 
@@ -109,6 +109,15 @@ fn write_all(
         };
         note(written, origin, &mut set_aside)?;
     }
+    for row in &cut.events {
+        let stream = context.streams.get(row.event.stream as usize).map_or("", String::as_str);
+        let written = transaction.prepare_cached(events::UPSERT)?.execute(params_from_iter(events::values(row, stream)));
+        let origin = || {
+            let (place, event) = (&row.event.partition, &row.event);
+            format!("event {stream} {}/{}@{} element {}", place.topic, place.number, event.offset.0, event.element)
+        };
+        note(written, origin, &mut set_aside)?;
+    }
     for (view, progress) in context.views.iter().zip(&cut.progress) {
         let values = [
             Sql::Text(view.name.clone()),
@@ -119,8 +128,8 @@ fn write_all(
         ];
         transaction.prepare_cached(AS_OF)?.execute(params_from_iter(values))?;
     }
-    for of_view in statements {
-        transaction.prepare_cached(&of_view.expire)?.execute([cut.version.0])?;
+    for expire in statements.iter().map(|of_view| &of_view.expire).chain([&schema::expire("events")]) {
+        transaction.prepare_cached(expire)?.execute([cut.version.0])?;
     }
     Ok(set_aside)
 }

@@ -84,6 +84,7 @@ pub fn cut(previous: i64, version: i64, rows: Vec<Row>) -> Cut {
         rows,
         progress: vec![progress; 2],
         dead_letters: vec![],
+        events: vec![],
     }
 }
 

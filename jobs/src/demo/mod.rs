@@ -160,13 +160,14 @@ fn generate_instead(job: &mut Job, folder: &Path) -> Result<(), DemoError> {
 
 /// Everything is kept in the embedded store.
 fn embed_instead(job: &mut Job) {
+    let events = job.sinks.iter().any(|sink| sink.events);
     let keep = |view| KeptView { view, emission: crate::jobfile::Emission::OnUpdate };
     job.sinks = vec![SinkSpec {
         name: "store".into(),
         store: StoreSpec::Embedded,
         keep: (0..job.plan.views.len()).map(keep).collect(),
         dead_letters: true,
-        events: false,
+        events,
         retain: None,
     }];
 }

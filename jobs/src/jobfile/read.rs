@@ -23,7 +23,7 @@ use super::streams::{BuiltStream, StreamContext, streams};
 use super::surroundings::Surroundings;
 use super::tables::table;
 use super::views::{BuiltView, views};
-use caudal_pipeline::plan::{Limits, Plan, TablePlan};
+use caudal_pipeline::plan::{Limits, Plan, StreamInput, TablePlan};
 use std::collections::BTreeSet;
 
 /// Reads the job file at this path.
@@ -114,11 +114,16 @@ fn assemble(file: &str, at: &At<'_>, parts: Parts<'_>) -> Option<Job> {
     let (tables, table_sources) =
         parts.tables.into_iter().map(|(_, table)| table).collect::<Option<Vec<_>>>()?.into_iter().unzip();
     let sources = parts.streams.iter().enumerate().filter_map(|(i, s)| Some((i, s.source.clone()?))).collect();
+    let mut streams = parts.streams.into_iter().map(|s| s.plan).collect::<Option<Vec<_>>>()?;
+    let events_are_kept = parts.sinks.iter().any(|sink| sink.events);
+    for stream in &mut streams {
+        stream.archived = events_are_kept && matches!(stream.from, StreamInput::Source(_));
+    }
     let plan = Plan {
         name: at.text_of("name")?,
         limits: limits(at),
         tables,
-        streams: parts.streams.into_iter().map(|s| s.plan).collect::<Option<_>>()?,
+        streams,
         views: parts.views.into_iter().map(|v| v.plan).collect::<Option<_>>()?,
     };
     Some(Job {

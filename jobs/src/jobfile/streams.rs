@@ -148,7 +148,7 @@ fn root<'n>(name: &str, at: &At<'n>, context: &StreamContext<'_>, mistakes: &mut
     if let (Some(decoder), Some((watermark, lateness)), Some(fields), false) = (decoder, watermark, &stream.fields, schema_failed)
     {
         let from = StreamInput::Source(Arc::new(decoder));
-        stream.plan = Some(StreamPlan { name: name.into(), from, fields: fields.clone(), deduplicate, watermark, lateness });
+        stream.plan = Some(StreamPlan { name: name.into(), from, fields: fields.clone(), deduplicate, watermark, lateness, archived: false });
     }
     stream
 }
@@ -214,6 +214,7 @@ fn child<'n>(name: &str, at: &At<'n>, parent: usize, built: &[BuiltStream<'n>], 
             deduplicate: None,
             watermark: plan.watermark,
             lateness: plan.lateness,
+            archived: false,
         });
     }
     stream

@@ -6,7 +6,7 @@ use crate::jobfile::{Emission, Job, SinkSpec, StoreSpec};
 use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_connectors::{cassandra, embedded, file, kafka, redis};
 use caudal_pipeline::engine::Engine;
-use caudal_pipeline::ledger::{self, Cursor, Follower, Kept, Ledger};
+use caudal_pipeline::ledger::{self, Cursor, Follower, Kept, KeptEvents, Ledger};
 use caudal_pipeline::ports::sink::SinkError;
 use caudal_pipeline::time::{EventTime, Span, Version};
 use std::collections::BTreeMap;
@@ -68,13 +68,14 @@ pub struct Prepared {
     store: Store,
     kept: Vec<Kept>,
     dead_letters: bool,
+    events: Option<KeptEvents>,
 }
 
 impl Prepared {
     /// A sink that the job file does not name.
     pub fn extra(extra: super::Extra) -> Prepared {
         let kept = Kept { view: extra.view as u32, emission: ledger::Emission::OnComplete, retain: None, board_groups_max: 0 };
-        Prepared { name: extra.name, store: extra.store, kept: vec![kept], dead_letters: false }
+        Prepared { name: extra.name, store: extra.store, kept: vec![kept], dead_letters: false, events: None }
     }
 }
 
@@ -154,6 +155,7 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
         store,
         kept: spec.keep.iter().map(kept).collect(),
         dead_letters: spec.dead_letters,
+        events: spec.events.then_some(KeptEvents { retain: spec.retain }),
     })
 }
 
@@ -184,7 +186,7 @@ pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> 
     let stopped = Arc::new(AtomicUsize::new(0));
     let thread = |prepared: Prepared| {
         let cursor = cursors.lock().expect(LOCK).get(&prepared.name).cloned().unwrap_or_default();
-        let follower = Follower::new(shared.plan.clone(), prepared.kept, prepared.dead_letters);
+        let follower = Follower::new(shared.plan.clone(), prepared.kept, prepared.dead_letters).with_events(prepared.events);
         let mut thread = SinkThread {
             name: prepared.name,
             store: prepared.store,

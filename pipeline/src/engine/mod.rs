@@ -364,7 +364,7 @@ impl Engine {
     /// Whether every sink has written everything up to `epoch`.
     fn sinks_have_passed(&self, epoch: Epoch) -> bool {
         let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors");
-        self.config.sinks.iter().all(|name| cursors.get(name).is_some_and(|cursor| cursor.epoch >= epoch))
+        self.config.sinks.iter().all(|name| cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch)))
     }
 
     /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives

@@ -10,7 +10,8 @@ use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
 use crate::plan::{Plan, WindowPlan};
-use crate::ports::sink::{Cut, DeadLetterRow, Latest, Row, RowState, ViewProgress};
+use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, ViewProgress};
+use crate::record::Event;
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Span, Version};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,16 @@ pub struct Kept {
     pub board_groups_max: usize,
 }
 
+/// Accepted events, if a sink keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptEvents {
+    /// How long the store keeps them, in event time; `None` for ever.
+    pub retain: Option<Span>,
+}
+
+/// Bytes of events in one cut, about: a sink that was away takes them in pieces.
+const EVENTS_BYTES_MAX: usize = 16 << 20;
+
 /// How far a sink has written. Durable in checkpoints; a sink repeats what lies beyond with the same versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -54,6 +65,8 @@ pub struct Cursor {
     pub watermarks: Vec<EventTime>,
     /// Views written only every so often: how far each is.
     pub every: BTreeMap<u32, (Epoch, Version)>,
+    /// Events are written up to here: behind `epoch` while the sink catches up.
+    pub events: Epoch,
 }
 
 impl Cursor {
@@ -62,8 +75,18 @@ impl Cursor {
         self.watermarks.get(stream).copied().unwrap_or(EventTime::MIN)
     }
 
-    /// The oldest epoch whose changes may still be owed.
+    /// The oldest epoch after which anything may still be owed.
     pub fn oldest(&self) -> Epoch {
+        self.oldest_change().min(self.events)
+    }
+
+    /// Whether everything up to `epoch` is written, but for views that wait for their turn.
+    pub fn has_passed(&self, epoch: Epoch) -> bool {
+        self.epoch.min(self.events) >= epoch
+    }
+
+    /// The oldest epoch after which changes of rows may still be owed.
+    fn oldest_change(&self) -> Epoch {
         self.every.values().map(|(epoch, _)| *epoch).min().unwrap_or(self.epoch).min(self.epoch)
     }
 }
@@ -73,20 +96,28 @@ pub struct Follower {
     plan: Arc<Plan>,
     kept: Vec<Kept>,
     dead_letters: bool,
+    events: Option<KeptEvents>,
     boards: BTreeMap<u32, BTreeMap<Group, Row>>,
 }
 
 impl Follower {
     /// A follower of these views, and of dead letters if wanted.
     pub fn new(plan: Arc<Plan>, kept: Vec<Kept>, dead_letters: bool) -> Follower {
-        Follower { plan, kept, dead_letters, boards: BTreeMap::new() }
+        Follower { plan, kept, dead_letters, events: None, boards: BTreeMap::new() }
+    }
+
+    /// The same, of accepted events too.
+    pub fn with_events(self, events: Option<KeptEvents>) -> Follower {
+        Follower { events, ..self }
     }
 
     /// Everything owed after `cursor`, and the cursor once it is written; `None` if there is nothing new.
     pub fn cut(&mut self, ledger: &Ledger, cursor: &Cursor) -> Result<Option<(Cut, Cursor)>, RunError> {
-        let (end, changed) = ledger.changed(cursor.oldest())?;
-        let Some(info) = ledger.epoch(end).filter(|_| end > cursor.epoch) else { return Ok(None) };
-        let mut next = Cursor { epoch: end, version: info.opened, watermarks: info.watermarks.clone(), every: BTreeMap::new() };
+        let (end, changed) = ledger.changed(cursor.oldest_change())?;
+        let owes = end > cursor.epoch || (self.events.is_some() && end > cursor.events);
+        let Some(info) = ledger.epoch(end).filter(|_| owes) else { return Ok(None) };
+        let (version, watermarks) = (info.opened, info.watermarks.clone());
+        let mut next = Cursor { epoch: end, version, watermarks, every: BTreeMap::new(), events: end };
         let mut cut = Cut {
             from: cursor.epoch,
             to: end,
@@ -104,6 +135,9 @@ impl Follower {
             if kept.board_groups_max > 0 {
                 self.board(&kept, &span, &cut.rows[first..], &mut cut.latest)?;
             }
+        }
+        if let Some(kept) = self.events {
+            (next.events, cut.events) = events(kept, &span)?;
         }
         if self.dead_letters {
             cut.dead_letters = changed.iter().filter_map(|(key, stored)| dead_letter(ledger, cursor, key, stored)).collect();
@@ -192,9 +226,7 @@ impl Follower {
         let version = due.and_then(|due| span.ledger.epoch(due)).map_or(stored.version, |info| info.opened);
         let watermark = watermarks[self.plan.views[view as usize].stream];
         let state = if value.state == RowState::Open && due.is_some() { RowState::Complete } else { value.state };
-        let passed = if watermark == EventTime::MIN { end } else { watermark };
-        let expires = |retain: Span| version.0.saturating_add(end.plus(retain).0.saturating_sub(passed.0));
-        let expires_us = kept.retain.filter(|_| end != EventTime::MAX).map(expires);
+        let expires_us = kept.retain.filter(|_| end != EventTime::MAX).map(|retain| expiry(version, end, retain, watermark));
         let group = group.values();
         Some(Row { view: view as usize, group, start, end, cells: value.cells, state, version, expires_us })
     }
@@ -272,6 +304,27 @@ fn unwindowed(emission: Emission) -> Emission {
         Emission::Every(span) => Emission::Every(span),
         _ => Emission::OnUpdate,
     }
+}
+
+/// Event time as it passes; before any watermark, what ends at `end` has just ended (SEMANTICS 19).
+fn expiry(version: Version, end: EventTime, retain: Span, watermark: EventTime) -> i64 {
+    let passed = if watermark == EventTime::MIN { end } else { watermark };
+    version.0.saturating_add(end.plus(retain).0.saturating_sub(passed.0))
+}
+
+/// Events after the cursor, and the epoch up to which they are.
+fn events(kept: KeptEvents, span: &Between<'_>) -> Result<(Epoch, Vec<EventRow>), RunError> {
+    let (reached, found) = span.ledger.events(span.cursor.events, span.end, EVENTS_BYTES_MAX)?;
+    let mut of_epoch: Option<(Epoch, Vec<EventTime>)> = None;
+    let row = |stored: Stored| {
+        let event: Event = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
+        let known = of_epoch.take().filter(|(epoch, _)| *epoch == stored.epoch);
+        let (_, watermarks) = of_epoch.insert(known.unwrap_or_else(|| (stored.epoch, span.watermarks(stored.epoch))));
+        let watermark = watermarks[event.stream as usize];
+        let expires_us = kept.retain.map(|retain| expiry(stored.version, event.event_time, retain, watermark));
+        Some(EventRow { version: stored.version, expires_us, event })
+    };
+    Ok((reached, found.into_iter().filter_map(row).collect()))
 }
 
 fn dead_letter(ledger: &Ledger, cursor: &Cursor, key: &Key, stored: &Stored) -> Option<DeadLetterRow> {

@@ -5,6 +5,7 @@
 //! | `1 view end group start` | a row; by end, so that what completes or expires is a range |
 //! | `2 epoch n` | a dead letter |
 //! | `3 epoch` | version and watermarks |
+//! | `4 epoch n` | an accepted event; in runs of their own, read by range |
 
 use crate::group::{Group, ordered, unordered};
 use crate::ports::sink::RowState;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 const ROW: u8 = 1;
 const DEAD_LETTER: u8 = 2;
 const EPOCH: u8 = 3;
+const EVENT: u8 = 4;
 
 /// A row's identity and its end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,10 +98,23 @@ impl Key {
     }
 
     pub fn dead_letter(epoch: Epoch, n: u32) -> Key {
-        let mut bytes = vec![DEAD_LETTER];
+        Self::numbered(DEAD_LETTER, epoch, n)
+    }
+
+    pub fn event(epoch: Epoch, n: u32) -> Key {
+        Self::numbered(EVENT, epoch, n)
+    }
+
+    fn numbered(tag: u8, epoch: Epoch, n: u32) -> Key {
+        let mut bytes = vec![tag];
         bytes.extend(epoch.0.to_be_bytes());
         bytes.extend(n.to_be_bytes());
         Key(bytes.into())
+    }
+
+    /// Whether this is an event's key.
+    pub fn is_event(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&EVENT)
     }
 
     pub fn epoch(epoch: Epoch) -> Key {

@@ -101,7 +101,7 @@ impl Ledger {
         if writer.entries() == 0 {
             return Ok(None);
         }
-        self.write_run(last, writer).map(Some)
+        self.write_run(last, false, writer).map(Some)
     }
 }
 

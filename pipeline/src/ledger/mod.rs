@@ -13,13 +13,13 @@ mod key;
 mod merge;
 mod table;
 
-pub use follower::{Cursor, Emission, Follower, Kept};
+pub use follower::{Cursor, Emission, Follower, Kept, KeptEvents};
 pub use key::{RowKey, RowValue};
 pub use merge::Keep;
 
 use crate::operators::collect::EpochPart;
 use crate::ports::blobs::{BlobError, Blobs};
-use crate::record::DeadLetter;
+use crate::record::{DeadLetter, Event};
 use crate::run::{Run, RunError, RunWriter};
 use crate::time::{Epoch, EventTime, Version};
 use key::Key;
@@ -50,6 +50,8 @@ pub struct Batch {
     pub rows: Vec<(RowKey, Option<RowValue>)>,
     /// Refused records, sorted by (stream, partition, offset, element).
     pub dead_letters: Vec<DeadLetter>,
+    /// Accepted records of archived streams, in the same order.
+    pub events: Vec<Event>,
 }
 
 impl Batch {
@@ -61,7 +63,11 @@ impl Batch {
         dead_letters.sort_unstable_by(|a, b| {
             (a.stream, &a.partition, a.offset, a.element).cmp(&(b.stream, &b.partition, b.offset, b.element))
         });
-        Batch { epoch, opened, watermarks, rows, dead_letters }
+        let mut events: Vec<_> = parts.iter_mut().flat_map(|part| part.events.drain(..)).collect();
+        events.sort_unstable_by(|a, b| {
+            (a.stream, &a.partition, a.offset, a.element).cmp(&(b.stream, &b.partition, b.offset, b.element))
+        });
+        Batch { epoch, opened, watermarks, rows, dead_letters, events }
     }
 }
 
@@ -74,6 +80,8 @@ pub struct RunEntry {
     pub bytes: u64,
     /// The newest epoch in it.
     pub last: Epoch,
+    /// It holds events and nothing else: never merged, dropped whole.
+    pub events: bool,
 }
 
 /// A run with what the manifest says of it.
@@ -87,6 +95,7 @@ struct Inner {
     table: Table,
     frozen: Option<Arc<Table>>,
     runs: Vec<Arc<OpenRun>>,
+    event_runs: Vec<Arc<OpenRun>>,
     epochs: BTreeMap<Epoch, EpochInfo>,
 }
 
@@ -101,7 +110,7 @@ impl Ledger {
     /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0.
     pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
         let mut inner =
-            Inner { end, table: Table::default(), frozen: None, runs: Vec::new(), epochs: BTreeMap::new() };
+            Inner { end, table: Table::default(), frozen: None, runs: Vec::new(), event_runs: Vec::new(), epochs: BTreeMap::new() };
         for entry in runs {
             let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
             for found in run.scan(&*blobs, &Key::first_epoch()) {
@@ -111,7 +120,8 @@ impl Ledger {
                 let info = stored.value.as_deref().and_then(|bytes| postcard::from_bytes(bytes).ok());
                 inner.epochs.extend(info.map(|info| (epoch, info)));
             }
-            inner.runs.push(Arc::new(OpenRun { entry: entry.clone(), run }));
+            let runs = if entry.events { &mut inner.event_runs } else { &mut inner.runs };
+            runs.push(Arc::new(OpenRun { entry: entry.clone(), run }));
         }
         Ok(Ledger { blobs, generation, inner: RwLock::new(inner) })
     }
@@ -138,6 +148,10 @@ impl Ledger {
             let bytes = postcard::to_stdvec(dead_letter).expect("a dead letter is plain data");
             inner.table.put(at, Key::dead_letter(epoch, n as u32), Some(bytes));
         }
+        for (n, event) in batch.events.iter().enumerate() {
+            let bytes = postcard::to_stdvec(event).expect("an event is plain data");
+            inner.table.put(at, Key::event(epoch, n as u32), Some(bytes));
+        }
         for (key, value) in batch.rows {
             let bytes = value.map(|value| postcard::to_stdvec(&value).expect("a row is plain data"));
             inner.table.put(at, Key::row(&key), bytes);
@@ -159,7 +173,7 @@ impl Ledger {
     /// Bytes of memory held, roughly: the table, and the runs' indices.
     pub fn resident_bytes(&self) -> usize {
         let inner = self.read();
-        let runs: usize = inner.runs.iter().map(|open| open.run.resident_bytes()).sum();
+        let runs: usize = inner.runs.iter().chain(&inner.event_runs).map(|open| open.run.resident_bytes()).sum();
         inner.table.bytes() + inner.frozen.as_ref().map_or(0, |table| table.bytes()) + runs
     }
 
@@ -179,29 +193,40 @@ impl Ledger {
         inner.frozen = Some(Arc::new(table));
     }
 
-    /// Writes the frozen table as a run, merges runs where that pays, and returns what the manifest must list.
+    /// Writes the frozen table as a run, and events that some sink still wants as one of their own; merges runs where
+    /// that pays, and returns what the manifest must list.
     /// Blocks on the blobs; appends and cuts go on meanwhile.
     pub fn seal(&self, keep: &Keep) -> Result<Vec<RunEntry>, RunError> {
         let frozen = self.read().frozen.clone();
         if let Some(table) = frozen {
             let last = table.last();
-            let mut writer = RunWriter::new();
-            table.iter().for_each(|(key, stored)| writer.push(key.bytes(), &stored.encode()));
-            let run = (writer.entries() > 0).then(|| self.write_run(last, writer)).transpose()?;
+            let (mut writer, mut events) = (RunWriter::new(), RunWriter::new());
+            for (key, stored) in table.iter() {
+                if !Key::is_event(key.bytes()) {
+                    writer.push(key.bytes(), &stored.encode());
+                } else if stored.epoch > keep.passed {
+                    events.push(key.bytes(), &stored.encode());
+                }
+            }
+            let run = (writer.entries() > 0).then(|| self.write_run(last, false, writer)).transpose()?;
+            let events = (events.entries() > 0).then(|| self.write_run(last, true, events)).transpose()?;
             let mut inner = self.inner.write().expect(LOCK);
             inner.runs.extend(run);
+            inner.event_runs.extend(events);
             inner.frozen = None;
         }
         self.merge(keep)?;
-        Ok(self.read().runs.iter().map(|open| open.entry.clone()).collect())
+        let mut inner = self.inner.write().expect(LOCK);
+        inner.event_runs.retain(|open| open.entry.last > keep.passed);
+        Ok(inner.runs.iter().chain(&inner.event_runs).map(|open| open.entry.clone()).collect())
     }
 
-    fn write_run(&self, last: Epoch, writer: RunWriter) -> Result<Arc<OpenRun>, RunError> {
+    fn write_run(&self, last: Epoch, events: bool, writer: RunWriter) -> Result<Arc<OpenRun>, RunError> {
         let bytes = writer.finish();
         for attempt in 0.. {
             let name = format!("ledger/{:010}-{:020}-{attempt}", self.generation, last.0);
             if self.blobs.create(&name, &bytes)? == crate::ports::blobs::Created::New {
-                let entry = RunEntry { name, bytes: bytes.len() as u64, last };
+                let entry = RunEntry { name, bytes: bytes.len() as u64, last, events };
                 let run = Run::open(&*self.blobs, &entry.name, entry.bytes)?;
                 return Ok(Arc::new(OpenRun { entry, run }));
             }
@@ -211,7 +236,10 @@ impl Ledger {
 
     /// Removes blobs of runs that `listed` does not name.
     pub fn clean_up(&self, listed: &[&RunEntry]) -> Result<(), BlobError> {
-        let open: Vec<String> = self.read().runs.iter().map(|run| run.entry.name.clone()).collect();
+        let open: Vec<String> = {
+            let inner = self.read();
+            inner.runs.iter().chain(&inner.event_runs).map(|run| run.entry.name.clone()).collect()
+        };
         for name in self.blobs.list("ledger/")? {
             if !open.contains(&name) && !listed.iter().any(|entry| entry.name == name) {
                 self.blobs.delete(&name)?;
@@ -230,7 +258,7 @@ impl Ledger {
         self.inner.read().expect(LOCK)
     }
 
-    /// The newest value of every key that changed after `from`, as of the returned end.
+    /// The newest value of every key but events' that changed after `from`, as of the returned end.
     fn changed(&self, from: Epoch) -> Result<(Epoch, BTreeMap<Key, Stored>), RunError> {
         let (end, runs, tables, mut found) = {
             let inner = self.read();
@@ -250,6 +278,34 @@ impl Ledger {
             }
         }
         Ok((end, found))
+    }
+
+    /// Events of whole epochs after `from` and up to `to`, in order, until they are `bytes_max` or more; and the last
+    /// of these epochs.
+    fn events(&self, from: Epoch, to: Epoch, bytes_max: usize) -> Result<(Epoch, Vec<Stored>), RunError> {
+        let (first, after) = (Key::event(from.next(), 0), Key::event(to.next(), 0));
+        let (runs, newer) = {
+            let inner = self.read();
+            let tables = inner.frozen.as_deref().into_iter().chain([&inner.table]);
+            let newer: Vec<Result<Stored, RunError>> = tables.flat_map(|table| table.range(&first, &after)).map(|(_, stored)| Ok(stored)).collect();
+            (inner.event_runs.clone(), newer)
+        };
+        // An event is written once, so what is older lies in an older place.
+        let sealed = runs.iter().filter(|open| open.entry.last > from).flat_map(|open| {
+            let within = |entry: &Result<(Vec<u8>, _), _>| entry.as_ref().map_or(true, |(key, _)| key.as_slice() < after.bytes());
+            open.run.scan(&*self.blobs, first.bytes()).take_while(within).map(|entry| Ok(Stored::decode(&entry?.1)))
+        });
+        let (mut found, mut bytes, mut last) = (Vec::new(), 0, from);
+        for stored in sealed.chain(newer) {
+            let stored = stored?;
+            if bytes >= bytes_max && stored.epoch != last {
+                return Ok((last, found));
+            }
+            last = stored.epoch;
+            bytes += stored.value.as_ref().map_or(0, |value| value.len());
+            found.push(stored);
+        }
+        Ok((to, found))
     }
 
     /// The newest value of every key in `from..to`.

@@ -79,9 +79,10 @@ impl Table {
         self.entries.iter()
     }
 
-    /// Keys written after `from`, each with its newest value.
+    /// Keys but events' written after `from`, each with its newest value.
     pub fn changed(&self, from: Epoch) -> impl Iterator<Item = (Key, Stored)> {
         let keys = self.by_epoch.range(from.next()..).flat_map(|(_, keys)| keys);
+        let keys = keys.filter(|key| !Key::is_event(key.bytes()));
         keys.map(|key| (key.clone(), self.entries[key].clone()))
     }
 

@@ -1,4 +1,4 @@
-//! Gathers what a worker contributes to an epoch: finished rows, dead letters, counts, and at a checkpoint its state.
+//! Gathers what a worker contributes to an epoch: finished rows, dead letters, archived events, counts, and at a checkpoint its state.
 //!
 //! The collector is downstream of every operator, so when it closes an epoch all of them have. The parts of all
 //! workers together are the epoch's batch for the ledger; sorted there, they are the same bytes on any number of workers.
@@ -7,10 +7,11 @@ use super::{Change, EpochOperator, RowChange, Tick};
 use crate::ledger::{RowKey, RowValue};
 use crate::plan::Plan;
 use crate::ports::sink::RowState;
-use crate::record::{DeadLetter, Origin, Rejection, Verdict};
+use crate::record::{DeadLetter, Event, Origin, Rejection, Verdict};
 use crate::state::{SaveState, State};
-use crate::time::Epoch;
+use crate::time::{Epoch, EventTime};
 use crate::value::Cell;
+use compact_str::CompactString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub enum Effect {
         /// Why.
         rejection: Rejection,
     },
+    /// A record of an archived stream was accepted; the message is still held where it was read.
+    Accepted(Accepted),
     /// Verdicts of a stream.
     Count {
         /// Position of the stream.
@@ -39,6 +42,19 @@ pub enum Effect {
         /// How many of them were late.
         late: u64,
     },
+}
+
+/// An accepted record without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Accepted {
+    /// Position of its source stream.
+    pub stream: u32,
+    /// Where it came from.
+    pub origin: Origin,
+    /// When it happened.
+    pub event_time: EventTime,
+    /// What it is called.
+    pub id: CompactString,
 }
 
 /// Records by stream and verdict: `(records, late)`.
@@ -56,6 +72,8 @@ pub struct EpochPart {
     pub rows: Vec<(RowKey, Option<RowValue>)>,
     /// Refused records with their bytes.
     pub dead_letters: Vec<DeadLetter>,
+    /// Accepted records of archived streams with their bytes.
+    pub events: Vec<Event>,
     /// Verdicts.
     pub counts: Counts,
     /// Row changes.
@@ -68,6 +86,8 @@ pub struct EpochPart {
 pub trait Retained: 'static {
     /// The refused record's message with all that a dead letter keeps.
     fn dead_letter(&mut self, epoch: Epoch, stream: u32, origin: Origin, rejection: Rejection) -> DeadLetter;
+    /// The accepted record's message as an event, with or without the message's body.
+    fn event(&mut self, epoch: Epoch, accepted: Accepted, with_payload: bool) -> Event;
     /// Dead letters and counts that reading itself made, and the end of holding on to `epoch`.
     fn release(&mut self, epoch: Epoch) -> (Vec<DeadLetter>, Counts);
 }
@@ -109,6 +129,18 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> Collect<R, F> {
         };
         part.rows.push((key, Some(RowValue { state, reopened: change.reopened, cells })));
     }
+
+    /// A message's body goes with its first accepted element: an array of a thousand is not kept a thousand times.
+    fn events(&mut self, epoch: Epoch, mut accepted: Vec<Accepted>) -> Vec<Event> {
+        accepted.sort_unstable();
+        let mut last = None;
+        let event = |record: Accepted| {
+            let message = (record.stream, record.origin.partition, record.origin.offset);
+            let first = last.replace(message) != Some(message);
+            self.retained.event(epoch, record, first)
+        };
+        accepted.into_iter().map(event).collect()
+    }
 }
 
 impl<R: Retained, F: FnMut(EpochPart) + 'static> EpochOperator for Collect<R, F> {
@@ -121,18 +153,21 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> EpochOperator for Collect<R, F>
 
     fn close(&mut self, tick: &Tick, _out: &mut Vec<()>) {
         let mut part = EpochPart { epoch: tick.epoch, ..EpochPart::default() };
+        let mut accepted = Vec::new();
         for effect in self.pending.remove(&tick.epoch).unwrap_or_default() {
             match effect {
                 Effect::Row(change) => self.row(change, tick, &mut part),
                 Effect::Refused { stream, origin, rejection } => {
                     part.dead_letters.push(self.retained.dead_letter(tick.epoch, stream, origin, rejection));
                 }
+                Effect::Accepted(record) => accepted.push(record),
                 Effect::Count { stream, verdict, records, late } => {
                     let count = part.counts.entry((stream, verdict)).or_default();
                     *count = (count.0 + records, count.1 + late);
                 }
             }
         }
+        part.events = self.events(tick.epoch, accepted);
         let (dead_letters, counts) = self.retained.release(tick.epoch);
         part.dead_letters.extend(dead_letters);
         for (key, (records, late)) in counts {

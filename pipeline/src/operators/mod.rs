@@ -3,7 +3,7 @@
 //! ```text
 //! records ─▶ judge ─▶ accepted ─▶ combine ═(group)═▶ windows ─▶ row changes ─┬─────────────▶ collect ─▶ ledger
 //!              │                                                             └▶ fold ═▶ differential reduce ─┘
-//!              └▶ refused ═(partition)═▶ collect (dead letters)
+//!              └▶ refused ═(partition)═▶ collect (dead letters; accepted ones too where events are archived)
 //! ```
 //!
 //! An operator is told of data as it arrives and of an epoch's end exactly once, in order, with the watermarks that

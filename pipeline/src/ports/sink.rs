@@ -4,7 +4,7 @@
 //! returns. After a crash the same cut may come again with the same versions and bytes: writing is idempotent by
 //! version (`Guarantee::ExactlyOncePerVersion`) or repeats are marked as such (`Guarantee::AtLeastOnce`).
 
-use crate::record::DeadLetter;
+use crate::record::{DeadLetter, Event};
 use crate::time::{Epoch, EventTime, Version};
 use crate::value::{Cell, Value};
 
@@ -89,6 +89,17 @@ pub struct DeadLetterRow {
     pub dead_letter: DeadLetter,
 }
 
+/// An accepted record with its version, as sinks keep it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventRow {
+    /// The version of the epoch that accepted it.
+    pub version: Version,
+    /// When the store may forget it, microseconds since 1970; `None` for never.
+    pub expires_us: Option<i64>,
+    /// The record.
+    pub event: Event,
+}
+
 /// What a sink writes in one go: everything due after `from` up to and including `to`. Reading all of it, a reader
 /// sees the job exactly as of `to`.
 #[derive(Clone, Debug, Default)]
@@ -109,6 +120,9 @@ pub struct Cut {
     pub progress: Vec<ViewProgress>,
     /// Dead letters of these epochs, in the order of (epoch, stream, partition, offset, element).
     pub dead_letters: Vec<DeadLetterRow>,
+    /// Accepted events, in the same order. A sink that was away gets them in pieces of whole epochs: they may end
+    /// before `to`, and the next cut goes on there.
+    pub events: Vec<EventRow>,
 }
 
 impl Default for ViewProgress {

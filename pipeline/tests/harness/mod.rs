@@ -173,6 +173,7 @@ pub fn plan(lateness: Span, max_delay: Span) -> Plan {
                 advance_when_all_idle: true,
             },
             lateness,
+            archived: false,
         }],
         views,
     }
@@ -212,7 +213,7 @@ pub fn engine(plan: &Arc<Plan>, source: &MemorySource, disk: &Disk, workers: usi
         checkpoint_every: Span::seconds(3600),
         in_flight_bytes_max: 1 << 30,
         retain: (0..plan.views.len()).map(|view| (view, None)).collect(),
-        sinks: vec![],
+        sinks: vec!["history".into()],
     };
     Engine::start(config).unwrap()
 }
