@@ -8,8 +8,8 @@ use caudal_connectors::cassandra::config::{Config, Create, Tls};
 use caudal_connectors::cassandra::{CassandraSink, ddl};
 use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_pipeline::plan::WindowPlan;
-use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Latest, Row, RowState, Sink, SinkError};
-use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
+use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, Sink, SinkError};
+use caudal_pipeline::record::{DeadLetter, Event, Offset, Partition, Reason, Rejection};
 use caudal_pipeline::time::{EventTime, Span, Version};
 use caudal_pipeline::value::{Cell, Column, ColumnType, Field, FieldType, Value};
 use cuts::{balance, context, cut, gone, job, row};
@@ -329,6 +329,56 @@ fn dead_letters_keep_all_their_parts() {
     assert_eq!(bytes, [expected(None), expected(Some(b"{\xff".to_vec()))]);
 }
 
+fn event(offset: u64, element: u32, event_time_s: i64, version: i64, payload: Option<&[u8]>) -> EventRow {
+    let event = Event {
+        stream: 0,
+        partition: Partition { topic: "wind.readings".into(), number: 3 },
+        offset: Offset(offset),
+        element,
+        event_time: EventTime(event_time_s * 1_000_000 + 500_999),
+        id: format!("g{offset}-{element}").into(),
+        key: (offset == 7).then(|| vec![0, 0xff]),
+        payload: payload.map(<[u8]>::to_vec),
+    };
+    EventRow { version: Version(version), expires_us: None, event }
+}
+
+#[test]
+fn events_are_rows_by_day_newest_first_and_expire() {
+    let job = job("events");
+    let mut sink = prepared(config(&address()), context(&job));
+    let day = 86_400;
+    let expiring = EventRow { expires_us: Some(5 + 5_000_000_000), ..event(8, 0, 60, 5, Some(b"\xff{")) };
+    let rows = vec![event(7, 0, 30, 5, Some(b"[1,2]")), event(7, 1, 30, 5, None), expiring, event(9, 0, day, 5, Some(b"{}"))];
+    // A repeat changes nothing, nor does an older version; one that is larger than any server takes is set aside.
+    let older = EventRow { version: Version(4), ..event(9, 0, day, 4, Some(b"old")) };
+    let large = event(10, 0, day, 5, Some(&vec![b'x'; 20 << 20]));
+    for events in [rows.clone(), rows, vec![older, large]] {
+        let set_aside = sink.write(&Cut { events: events.clone(), ..cut(0, 5, vec![]) }).unwrap();
+        let names: Vec<&str> = set_aside.iter().map(|aside| aside.row.as_str()).collect();
+        assert_eq!(names, if events.len() == 2 { vec!["event wind.readings/3@10 element 0"] } else { vec![] });
+    }
+    let client = Client::new(&address(), None);
+    let found = |day: &str, columns: &str| {
+        client.rows(&format!("SELECT {columns} FROM {} WHERE stream = 'readings' AND day = '{day}'", table(&job, "events")))
+    };
+    let places = found("1970-01-01", "event_time, topic, partition, message_offset, element, id, version");
+    let places: Vec<(CqlTimestamp, String, i32, i64, i32, String, i64)> = places.rows().unwrap().map(Result::unwrap).collect();
+    let place = |s: i64, offset: i64, element: i32| {
+        (CqlTimestamp(s * 1000 + 500), "wind.readings".to_owned(), 3, offset, element, format!("g{offset}-{element}"), 5)
+    };
+    assert_eq!(places, [place(60, 8, 0), place(30, 7, 1), place(30, 7, 0)]);
+
+    let bytes = found("1970-01-01", "message_key, payload, TTL(payload)");
+    type Bytes = (Option<Vec<u8>>, Option<Vec<u8>>, Option<i32>);
+    let bytes: Vec<Bytes> = bytes.rows().unwrap().map(Result::unwrap).collect();
+    assert!(matches!(bytes[0].2, Some(4_900..=5_000)), "{bytes:?}");
+    assert_eq!((&bytes[0].0, bytes[0].1.as_deref()), (&None, Some(&b"\xff{"[..])));
+    assert_eq!(bytes[1..], [(Some(vec![0, 0xff]), None, None), (Some(vec![0, 0xff]), Some(b"[1,2]".to_vec()), None)]);
+    let next_day = found("1970-01-02", "payload").single_row::<(Vec<u8>,)>().unwrap().0;
+    assert_eq!(next_day, b"{}");
+}
+
 #[test]
 fn tables_are_made_checked_or_refused() {
     let job = job("tables");
@@ -397,7 +447,7 @@ fn logins_and_permissions() {
     prepared(superuser(&node.address), context("login"));
     admin.run("CREATE ROLE job WITH PASSWORD = 'pw' AND LOGIN = true");
     admin.run(&format!("GRANT SELECT ON KEYSPACE {KEYSPACE} TO job"));
-    for table in ["per_minute", "per_minute_latest", "balance", "dead_letters", "as_of"] {
+    for table in ["per_minute", "per_minute_latest", "balance", "dead_letters", "events", "as_of"] {
         admin.run(&format!("GRANT MODIFY ON {KEYSPACE}.login_{table} TO job"));
     }
     let job = Config { credentials: Some(("job".to_owned(), "pw".to_owned())), ..config(&node.address) };

@@ -4,8 +4,8 @@ use caudal_connectors::context::{SinkContext, ViewDescription, row_json};
 use caudal_connectors::embedded::read::{DeadLetterQuery, ReadError, Store};
 use caudal_connectors::embedded::{Config, Sink};
 use caudal_pipeline::plan::WindowPlan;
-use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Row, RowState, Sink as _, SinkError, ViewProgress};
-use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
+use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, EventRow, Row, RowState, Sink as _, SinkError, ViewProgress};
+use caudal_pipeline::record::{DeadLetter, Event, Offset, Partition, Reason, Rejection};
 use caudal_pipeline::time::{Epoch, EventTime, Span, Version};
 use caudal_pipeline::value::{Cell, Column, ColumnType, Field, FieldType, Value};
 use std::path::PathBuf;
@@ -276,4 +276,48 @@ fn dead_letters_keep_their_bytes_and_are_found() {
     for name in ["", "s", "s:t", "s:t/0", "s:t@1", "s:t/x@1", "s:t/0@x", "s:t/0@1+x"] {
         assert_eq!(DeadLetterQuery::named(name), None, "{name}");
     }
+}
+
+fn event(offset: u64, version: i64, id: &str, expires_us: Option<i64>) -> EventRow {
+    let event = Event {
+        stream: 0,
+        partition: Partition { topic: "wind.readings".into(), number: 3 },
+        offset: Offset(offset),
+        element: 1,
+        event_time: EventTime(60_000_001),
+        id: id.into(),
+        key: Some(vec![0, 255]),
+        payload: (offset != 2).then(|| vec![b'{', 0, 0xfe]),
+    };
+    EventRow { version: Version(version), expires_us, event }
+}
+
+#[test]
+fn events_are_rows_with_their_bytes_until_they_expire() {
+    let folder = Folder::new("events");
+    let mut sink = prepared(&folder);
+    let events = vec![event(1, 10, "a", None), event(2, 10, "b", Some(30)), event(3, 10, "c", None)];
+    for _ in 0..2 {
+        sink.write(&Cut { events: events.clone(), ..cut(10, vec![]) }).unwrap();
+    }
+    // The highest version wins.
+    sink.write(&Cut { events: vec![event(1, 9, "old", None), event(3, 20, "new", None)], ..cut(20, vec![]) }).unwrap();
+    let reader = rusqlite::Connection::open(folder.file()).unwrap();
+    let found = || {
+        let sql = "SELECT topic, partition, offset, element, event_time, id, key, payload, version FROM events WHERE stream = 'readings' ORDER BY offset";
+        let mut statement = reader.prepare(sql).unwrap();
+        let row = |row: &rusqlite::Row| {
+            let place = format!("{}/{}@{}+{}", row.get::<_, String>(0)?, row.get::<_, i32>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?);
+            let time: String = row.get(4)?;
+            assert_eq!((time.as_str(), row.get::<_, Vec<u8>>(6)?), ("1970-01-01T00:01:00.000001Z", vec![0, 255]));
+            Ok((place, row.get::<_, String>(5)?, row.get::<_, Option<Vec<u8>>>(7)?, row.get::<_, i64>(8)?))
+        };
+        statement.query_map([], row).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let row = |offset: u64, id: &str, version| {
+        (format!("wind.readings/3@{offset}+1"), id.to_owned(), (offset != 2).then(|| vec![b'{', 0, 0xfe]), version)
+    };
+    assert_eq!(found(), [row(1, "a", 10), row(2, "b", 10), row(3, "new", 20)]);
+    sink.write(&cut(31, vec![])).unwrap();
+    assert_eq!(found(), [row(1, "a", 10), row(3, "new", 20)]);
 }
