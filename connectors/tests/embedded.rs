@@ -307,7 +307,13 @@ fn events_are_rows_with_their_bytes_until_they_expire() {
         let sql = "SELECT topic, partition, offset, element, event_time, id, key, payload, version FROM events WHERE stream = 'readings' ORDER BY offset";
         let mut statement = reader.prepare(sql).unwrap();
         let row = |row: &rusqlite::Row| {
-            let place = format!("{}/{}@{}+{}", row.get::<_, String>(0)?, row.get::<_, i32>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?);
+            let place = format!(
+                "{}/{}@{}+{}",
+                row.get::<_, String>(0)?,
+                row.get::<_, i32>(1)?,
+                row.get::<_, i64>(2)?,
+                row.get::<_, i64>(3)?
+            );
             let time: String = row.get(4)?;
             assert_eq!((time.as_str(), row.get::<_, Vec<u8>>(6)?), ("1970-01-01T00:01:00.000001Z", vec![0, 255]));
             Ok((place, row.get::<_, String>(5)?, row.get::<_, Option<Vec<u8>>>(7)?, row.get::<_, i64>(8)?))

@@ -45,8 +45,7 @@ impl Drop for Folder {
 
 fn job(events: &str) -> Job {
     let text = JOB.replace("EVENTS", events);
-    let around =
-        Surroundings { variable: &|_| None, file: &|_| Ok(text.clone()), overrides: Vec::new(), fits: &|_| Ok(()) };
+    let around = Surroundings { variable: &|_| None, file: &|_| Ok(text.clone()), overrides: Vec::new(), fits: &|_| Ok(()) };
     read("job.yaml", &around).unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 

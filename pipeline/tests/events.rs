@@ -6,7 +6,9 @@
 mod harness;
 
 use caudal_pipeline::aggregate::id_text;
-use caudal_pipeline::decode::{Decoder, DecoderSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Format, Missing, Reference, TimeFormat};
+use caudal_pipeline::decode::{
+    Decoder, DecoderSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Format, Missing, Reference, TimeFormat,
+};
 use caudal_pipeline::engine::{Engine, Phase};
 use caudal_pipeline::ledger::{Cursor, Follower, KeptEvents};
 use caudal_pipeline::plan::{Plan, StreamInput};
@@ -143,7 +145,11 @@ fn check(seed: u64, workers: usize) {
     }
     let (accepted, counts) = (archive.rows.len() as u64, engine.status().counts);
     let counted = |(_, verdict): &(u32, _)| *verdict == caudal_pipeline::record::Verdict::Accepted;
-    assert_eq!(accepted, counts.iter().filter(|(key, _)| counted(key)).map(|(_, (records, _))| records).sum::<u64>(), "{context}");
+    assert_eq!(
+        accepted,
+        counts.iter().filter(|(key, _)| counted(key)).map(|(_, (records, _))| records).sum::<u64>(),
+        "{context}"
+    );
 
     // The sink lags, the engine stops with a checkpoint and goes on with other workers: events come out of sealed runs.
     for chunk in chunks.by_ref().take(2) {
@@ -236,7 +242,8 @@ fn the_bytes_of_an_array_are_kept_once() {
     let mut engine = engine(&plan, &source, &disk, 3);
     let element = |x: i64| format!(r#"{{"t":{},"x":{x}}}"#, START_US / 1000 + x);
     // Element 0 of the second is filtered: its first accepted one has the bytes.
-    let bodies = [vec![1, 2, 3], vec![-1, 5, 6]].map(|xs| format!(r#"{{"all":[{}]}}"#, xs.into_iter().map(element).collect::<Vec<_>>().join(",")));
+    let bodies = [vec![1, 2, 3], vec![-1, 5, 6]]
+        .map(|xs| format!(r#"{{"all":[{}]}}"#, xs.into_iter().map(element).collect::<Vec<_>>().join(",")));
     source.push_payload(0, bodies[0].clone());
     source.push_payload(1, bodies[1].clone());
     let settled = std::time::Instant::now() + std::time::Duration::from_secs(60);

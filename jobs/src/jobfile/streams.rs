@@ -148,7 +148,8 @@ fn root<'n>(name: &str, at: &At<'n>, context: &StreamContext<'_>, mistakes: &mut
     if let (Some(decoder), Some((watermark, lateness)), Some(fields), false) = (decoder, watermark, &stream.fields, schema_failed)
     {
         let from = StreamInput::Source(Arc::new(decoder));
-        stream.plan = Some(StreamPlan { name: name.into(), from, fields: fields.clone(), deduplicate, watermark, lateness, archived: false });
+        let (name, fields) = (name.into(), fields.clone());
+        stream.plan = Some(StreamPlan { name, from, fields, deduplicate, watermark, lateness, archived: false });
     }
     stream
 }

@@ -109,8 +109,8 @@ pub struct Ledger {
 impl Ledger {
     /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0.
     pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
-        let mut inner =
-            Inner { end, table: Table::default(), frozen: None, runs: Vec::new(), event_runs: Vec::new(), epochs: BTreeMap::new() };
+        let (table, epochs) = (Table::default(), BTreeMap::new());
+        let mut inner = Inner { end, table, frozen: None, runs: Vec::new(), event_runs: Vec::new(), epochs };
         for entry in runs {
             let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
             for found in run.scan(&*blobs, &Key::first_epoch()) {
@@ -287,7 +287,8 @@ impl Ledger {
         let (runs, newer) = {
             let inner = self.read();
             let tables = inner.frozen.as_deref().into_iter().chain([&inner.table]);
-            let newer: Vec<Result<Stored, RunError>> = tables.flat_map(|table| table.range(&first, &after)).map(|(_, stored)| Ok(stored)).collect();
+            let newer = tables.flat_map(|table| table.range(&first, &after)).map(|(_, stored)| Ok(stored));
+            let newer: Vec<Result<Stored, RunError>> = newer.collect();
             (inner.event_runs.clone(), newer)
         };
         // An event is written once, so what is older lies in an older place.
