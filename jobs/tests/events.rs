@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 const JOB: &str = r#"
+caudal: 1
 name: archive
 streams:
   readings:
@@ -26,7 +27,8 @@ streams:
     event_time: /at
     fields: {value: {at: /value, type: decimal(2)}}
     where: value > 30.0
-    watermark: {max_delay: 1s, lateness: 10m}
+    watermark: {max_delay: 1s}
+    lateness: 10m
 views:
   per_second: {from: readings, window: {tumbling: 1s}, select: {n: count()}}
 sinks:
