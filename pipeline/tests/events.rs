@@ -3,6 +3,8 @@
 //!
 //! `CAUDAL_SEED=n cargo test -p caudal-pipeline --test events` repeats a run.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test has a deadline")]
+
 mod harness;
 
 use caudal_pipeline::aggregate::id_text;
