@@ -32,9 +32,11 @@ pub fn cql_lines(job: &str, cql: &Cql) -> Vec<(String, Vec<Map<String, Json>>)> 
     let today = jiff::Timestamp::now().to_string()[..10].to_owned();
     let run = |line: String| {
         let statement = line.strip_prefix("cqlsh -e \"").and_then(|rest| rest.strip_suffix('"')).expect("cqlsh -e \"…\"");
+        // As the shell hands it over.
+        let statement = statement.replace("\\\"", "\"");
         let statement = match statement.split_once("day = '") {
             Some((before, rest)) => format!("{before}day = '{today}{}", &rest[10..]),
-            None => statement.to_owned(),
+            None => statement,
         };
         let rows = cql.rows(&statement);
         assert!(!rows.is_empty(), "{line} answers something");
