@@ -575,10 +575,11 @@ impl Engine {
 
     /// Lag, finished inputs, and partitions that run too far ahead.
     fn look_at(&mut self, reports: &[PartitionReport]) {
-        let lag = |report: &&PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
+        let behind = |report: &PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
+        let lag = |report: &PartitionReport| if report.quiet || report.finished { 0 } else { behind(report) };
         for source in self.sources.values() {
             let of_stream = reports.iter().filter(|report| report.stream == source.stream);
-            self.status.lag.insert(source.stream, of_stream.map(|report| lag(&report)).sum());
+            self.status.lag.insert(source.stream, of_stream.map(lag).sum());
         }
         let known: usize = self.sources.values().map(|source| source.partitions.len()).sum();
         self.status.input_finished = known > 0 && reports.len() == known && reports.iter().all(|report| report.finished);
