@@ -13,6 +13,7 @@
 //! The file stays whole because its methods are the steps of one turn, over the state that the turn shares.
 
 mod checkpoint;
+mod clock_guard;
 mod epochs;
 
 pub use checkpoint::{Manifest, SourceState};
@@ -24,13 +25,14 @@ use crate::log::{Bind, Checkpoint, CommitLog, Generation, LogError, LogRecord};
 use crate::operators::Tick;
 use crate::operators::collect::{Counts, EpochPart, RowCounts};
 use crate::plan::{Plan, StreamInput, WindowPlan};
-use crate::ports::blobs::Blobs;
+use crate::ports::blobs::{BlobError, Blobs};
 use crate::ports::source::{Discovered, Source};
 use crate::record::Offset;
 use crate::run::RunError;
 use crate::state::State;
 use crate::time::{Epoch, EventTime, Span, Version};
 use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError, WorkerSetup};
+use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
@@ -67,6 +69,9 @@ impl From<WorkerError> for EngineError {
     }
 }
 
+/// A checkpoint, which empties the ledger's table, is made early when the table holds more than this.
+const LEDGER_TABLE_BYTES_MAX: usize = 64 << 20;
+
 /// By stream, each partition that moved in a bound epoch.
 type Bound = Arc<Vec<(u32, crate::log::PartitionBind)>>;
 
@@ -102,6 +107,8 @@ struct InFlight {
     /// Known from the log at a replay.
     bound: Option<Bind>,
     ticked: bool,
+    /// What is not in the log yet.
+    to_append: VecDeque<LogRecord>,
     durable: bool,
     watermarks: Vec<EventTime>,
     /// Positions as of the end of the epoch; unknown while bound epochs are repeated, where there is no checkpoint.
@@ -179,6 +186,8 @@ pub struct Engine {
     cursors: Arc<Mutex<BTreeMap<String, Cursor>>>,
     status: Status,
     checkpoint: Checkpointing,
+    disk_full: bool,
+    guard: ClockGuard,
     alarms: Vec<String>,
     stopping: bool,
     patient: bool,
@@ -270,6 +279,8 @@ impl Engine {
             cursors: Arc::new(Mutex::new(cursors)),
             status,
             checkpoint: checkpointing,
+            disk_full: false,
+            guard: ClockGuard::default(),
             alarms,
             stopping: false,
             patient: true,
@@ -374,6 +385,14 @@ impl Engine {
             self.take(taken)?;
             report = self.reports.try_recv().ok();
         }
+        match self.guard.look(now) {
+            Belief::Jumped(by) => {
+                let seconds = by.0 / 1_000_000;
+                self.alarms.push(format!("the wall clock has jumped by {seconds} s: reading stops until it has stood for a minute"));
+            }
+            Belief::Believed => self.alarms.push("the wall clock is believed again: reading goes on".into()),
+            Belief::Steady | Belief::Waiting => {}
+        }
         self.feed_replay()?;
         self.end_epoch(now);
         self.bind_closed(now)?;
@@ -464,7 +483,7 @@ impl Engine {
     }
 
     fn open_epoch(&mut self, now: Now) {
-        let live = self.phase == Phase::Live && self.open.is_none();
+        let live = self.phase == Phase::Live && self.open.is_none() && self.guard.trusted();
         if live && (self.in_flight.len() as u64) < OPEN_EPOCHS_MAX {
             let epoch = self.last_opened.0.next();
             let opened = epochs::opening_time(now, self.last_opened.1);
@@ -491,37 +510,67 @@ impl Engine {
     fn bind_closed(&mut self, now: Now) -> Result<(), EngineError> {
         loop {
             let workers = self.config.workers;
-            let next = self.in_flight.iter().find(|(_, flight)| !flight.ticked).map(|(epoch, f)| (*epoch, f.closed.len()));
-            let Some((epoch, _)) = next.filter(|(_, closed)| *closed == workers) else { return Ok(()) };
-            let save = self.checkpoint_due(now);
-            let flight = self.in_flight.get_mut(&epoch).expect("it was just found");
-            let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
-            let new = match &flight.bound {
-                Some(_) => None,
-                None => {
-                    let bind = epochs::bind(epoch, flight.opened, self.tables.hash, &mut self.sources, &reports, now);
-                    flight.watermarks = epochs::watermarks(&self.config.plan, &self.sources);
-                    Some(bind)
-                }
+            let next = self.in_flight.iter().find(|(_, flight)| !flight.durable);
+            let Some((epoch, ticked, closed)) = next.map(|(epoch, flight)| (*epoch, flight.ticked, flight.closed.len())) else {
+                return Ok(());
             };
-            flight.ticked = true;
-            flight.save = save;
-            flight.positions = if new.is_some() { states(&self.sources) } else { BTreeMap::new() };
-            let closes = flight.closes;
-            let after: Arc<[EventTime]> = flight.watermarks.clone().into();
-            let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
-            self.last_watermarks = after;
-            self.checkpoint.epoch = if save { Some(epoch) } else { self.checkpoint.epoch };
-            self.tell(&Command::Tick(tick));
-            if let Some(bind) = new {
-                self.log.append(&LogRecord::Bind(bind))?;
+            if !ticked {
+                if closed < workers {
+                    return Ok(());
+                }
+                self.tick(epoch, now);
             }
-            if closes {
-                self.log.append(&LogRecord::End)?;
+            if !self.append_bind(epoch)? {
+                return Ok(());
             }
-            self.in_flight.get_mut(&epoch).expect("it was just found").durable = true;
-            self.look_at(&reports);
         }
+    }
+
+    /// Decides what is bound for an epoch and tells the workers.
+    fn tick(&mut self, epoch: Epoch, now: Now) {
+        let save = self.checkpoint_due(now);
+        let flight = self.in_flight.get_mut(&epoch).expect("a closed epoch is in flight");
+        let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
+        if flight.bound.is_none() {
+            let bind = epochs::bind(epoch, flight.opened, self.tables.hash, &mut self.sources, &reports, now);
+            flight.watermarks = epochs::watermarks(&self.config.plan, &self.sources);
+            flight.positions = states(&self.sources);
+            flight.to_append.push_back(LogRecord::Bind(bind));
+        }
+        if flight.closes {
+            flight.to_append.push_back(LogRecord::End);
+        }
+        flight.ticked = true;
+        flight.save = save;
+        let after: Arc<[EventTime]> = flight.watermarks.clone().into();
+        let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
+        self.last_watermarks = after;
+        self.checkpoint.epoch = if save { Some(epoch) } else { self.checkpoint.epoch };
+        self.tell(&Command::Tick(tick));
+        self.look_at(&reports);
+    }
+
+    /// Makes a ticked epoch durable; false if the disk is full. Then nothing of it leaves, and once [`OPEN_EPOCHS_MAX`]
+    /// epochs wait, reading stops. Each turn tries again.
+    fn append_bind(&mut self, epoch: Epoch) -> Result<bool, EngineError> {
+        let flight = self.in_flight.get_mut(&epoch).expect("a ticked epoch is in flight");
+        while let Some(record) = flight.to_append.front() {
+            match self.log.append(record) {
+                Ok(_) => drop(flight.to_append.pop_front()),
+                Err(LogError::Blob(error @ BlobError::Full { .. })) => {
+                    if !std::mem::replace(&mut self.disk_full, true) {
+                        self.alarms.push(format!("{error}: reading stops until there is space"));
+                    }
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if std::mem::replace(&mut self.disk_full, false) {
+            self.alarms.push("there is space again: reading goes on".into());
+        }
+        flight.durable = true;
+        Ok(true)
     }
 
     /// Lag, finished inputs, and partitions that run too far ahead.
@@ -576,7 +625,7 @@ impl Engine {
     fn checkpoint_due(&self, now: Now) -> bool {
         let under_way = self.checkpoint.epoch.is_some() || self.phase == Phase::Replaying;
         let due = self.checkpoint.last_us.is_some_and(|last| now.running_us - last >= self.config.checkpoint_every.0);
-        !under_way && (due || self.checkpoint.wanted)
+        !under_way && (due || self.checkpoint.wanted || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_MAX)
     }
 
     /// Starts writing the checkpoint of `epoch` on a thread of its own.
@@ -632,7 +681,17 @@ impl Engine {
     /// Appends a written checkpoint to the log: the commit point. Then what is older than the last two goes.
     fn finish_checkpoint(&mut self) -> Result<(), EngineError> {
         let Some(result) = self.checkpoint.result.as_ref().and_then(|receiver| receiver.try_recv().ok()) else { return Ok(()) };
-        let (checkpoint, manifest) = result.map_err(|error| EngineError::Failed(format!("the checkpoint failed: {error}")))?;
+        let (checkpoint, manifest) = match result {
+            Ok(written) => written,
+            // What was frozen stays frozen and is sealed by the next attempt.
+            Err(RunError::Blob(error @ BlobError::Full { .. })) => {
+                self.alarms.push(format!("no checkpoint: {error}"));
+                self.checkpoint.epoch = None;
+                self.checkpoint.result = None;
+                return Ok(());
+            }
+            Err(error) => return Err(EngineError::Failed(format!("the checkpoint failed: {error}"))),
+        };
         let seq = self.log.append(&LogRecord::Checkpoint(checkpoint.clone()))?;
         self.status.checkpoint = Some((manifest.epoch, manifest.opened));
         self.tell_sources(&manifest);
