@@ -6,7 +6,9 @@
 #![allow(dead_code)]
 
 use caudal_pipeline::aggregate::{Acc, Aggregate};
-use caudal_pipeline::decode::{Decoder, DecoderSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Format, Missing, Reference, TimeFormat};
+use caudal_pipeline::decode::{
+    Decoder, DecoderSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Format, Missing, Reference, TimeFormat,
+};
 use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase};
 use caudal_pipeline::ledger::{RowKey, RowValue};
 use caudal_pipeline::log::{CommitLog, LogRecord};
@@ -20,7 +22,8 @@ use caudal_pipeline::record::*;
 use caudal_pipeline::time::*;
 use caudal_pipeline::value::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// xorshift64*: small, seeded, ours.
@@ -65,7 +68,13 @@ pub fn stream(random: &mut Random, count: usize, partitions: usize, span_s: u64)
         } as i64;
         let (id, group, x) = (n, random.below(4), random.below(2_000) as i64 - 1_000);
         let body = |x: i64| {
-            format!(r#"{{"id":"e{id:06}","t":{},"g":"g{group}","h":{},"x":{}.{:02}}}"#, clock - delay, group % 2, x / 100, x.abs() % 100)
+            format!(
+                r#"{{"id":"e{id:06}","t":{},"g":"g{group}","h":{},"x":{}.{:02}}}"#,
+                clock - delay,
+                group % 2,
+                x / 100,
+                x.abs() % 100
+            )
         };
         let partition = random.below(partitions as u64) as usize;
         messages.push((partition, body(x).into_bytes()));
@@ -150,7 +159,13 @@ pub fn plan(lateness: Span, max_delay: Span) -> Plan {
         view("minute", of_stream(&[0, 1]), WindowPlan::Tumbling { size: Span::seconds(60) }, &[g, h], &aggregates),
         view("hour", of_view(0, &[1]), WindowPlan::Tumbling { size: Span::seconds(3600) }, &[h], &aggregates),
         view("day", of_view(1, &[]), madrid(), &[], &aggregates),
-        view("sliding", of_stream(&[1]), WindowPlan::Sliding { size: Span::seconds(300), every: Span::seconds(60) }, &[h], &aggregates),
+        view(
+            "sliding",
+            of_stream(&[1]),
+            WindowPlan::Sliding { size: Span::seconds(300), every: Span::seconds(60) },
+            &[h],
+            &aggregates,
+        ),
         view("session", of_stream(&[0]), WindowPlan::Session { gap: Span::seconds(20) }, &[g], &aggregates),
         view("local_day", of_stream(&[]), madrid(), &[], &aggregates),
         view("ever", of_stream(&[0]), WindowPlan::Unwindowed, &[g], &aggregates),
@@ -177,31 +192,74 @@ pub fn plan(lateness: Span, max_delay: Span) -> Plan {
     }
 }
 
-/// Blobs that outlive an engine.
+/// Blobs that outlive an engine. They remember every log record ever written, pruned ones too.
 #[derive(Clone, Default)]
-pub struct Disk(pub Arc<MemoryBlobs>);
+pub struct Disk {
+    blobs: Arc<MemoryBlobs>,
+    logged: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    slow: Arc<AtomicBool>,
+}
 
-impl Blobs for Disk {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
-        self.0.create(name, bytes)
+impl Disk {
+    /// While it is slow, no manifest gets written.
+    pub fn slow(&self, slow: bool) {
+        self.slow.store(slow, Ordering::SeqCst);
     }
-    fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
-        self.0.read(name)
+
+    /// Replaces a blob's bytes by damaged ones; what it was.
+    pub fn flip(&self, name: &str, at: usize) -> Vec<u8> {
+        let bytes = self.read(name).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[at % bytes.len()] ^= 0x20;
+        self.replace(name, &flipped);
+        bytes
     }
-    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
-        self.0.read_range(name, offset, len)
+
+    /// Replaces a blob's bytes.
+    pub fn replace(&self, name: &str, bytes: &[u8]) {
+        self.delete(name).unwrap();
+        self.blobs.create(name, bytes).unwrap();
     }
-    fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
-        self.0.list(prefix)
-    }
-    fn delete(&self, name: &str) -> Result<(), BlobError> {
-        self.0.delete(name)
+
+    /// All records that were ever in the log.
+    pub fn history(&self) -> Vec<(u64, LogRecord)> {
+        let copy = MemoryBlobs::default();
+        for (name, bytes) in &*self.logged.lock().unwrap() {
+            copy.create(name, bytes).unwrap();
+        }
+        CommitLog::open(Arc::new(copy)).unwrap().1
     }
 }
 
-pub fn engine(plan: &Arc<Plan>, source: &MemorySource, disk: &Disk, workers: usize) -> Engine {
+impl Blobs for Disk {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
+        while name.starts_with("manifest/") && self.slow.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let created = self.blobs.create(name, bytes)?;
+        if created == Created::New && name.starts_with("log/") {
+            self.logged.lock().unwrap().insert(name.into(), bytes.into());
+        }
+        Ok(created)
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
+        self.blobs.read(name)
+    }
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
+        self.blobs.read_range(name, offset, len)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
+        self.blobs.list(prefix)
+    }
+    fn delete(&self, name: &str) -> Result<(), BlobError> {
+        self.blobs.delete(name)
+    }
+}
+
+/// What an engine of these tests runs with. The sink `history` never moves, so that the ledger keeps everything.
+pub fn config(plan: &Arc<Plan>, source: &MemorySource, disk: &Disk, workers: usize) -> EngineConfig {
     let sources: BTreeMap<u32, Arc<dyn Source>> = BTreeMap::from([(0, Arc::new(source.clone()) as Arc<dyn Source>)]);
-    let config = EngineConfig {
+    EngineConfig {
         plan: plan.clone(),
         fingerprint: 7,
         workers,
@@ -211,9 +269,12 @@ pub fn engine(plan: &Arc<Plan>, source: &MemorySource, disk: &Disk, workers: usi
         checkpoint_every: Span::seconds(3600),
         in_flight_bytes_max: 1 << 30,
         retain: (0..plan.views.len()).map(|view| (view, None)).collect(),
-        sinks: vec![],
-    };
-    Engine::start(config).unwrap()
+        sinks: vec!["history".into()],
+    }
+}
+
+pub fn engine(plan: &Arc<Plan>, source: &MemorySource, disk: &Disk, workers: usize) -> Engine {
+    Engine::start(config(plan, source, disk, workers)).unwrap()
 }
 
 /// A clock that the test moves.
@@ -232,8 +293,23 @@ impl Clock {
 
 pub const WAIT: Duration = Duration::from_millis(1);
 
+/// Turns the engine, `ms` at a time, until `reached`.
+pub fn until(engine: &mut Engine, clock: &mut Clock, ms: i64, reached: impl Fn(&Engine) -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !reached(engine) {
+        assert!(std::time::Instant::now() < deadline, "it is not reached: {:?}", engine.status());
+        clock.pass(ms);
+        engine.turn(clock.0, WAIT).unwrap();
+    }
+}
+
 /// Turns the engine until the ledger holds everything that was pushed and bound.
 pub fn settle(engine: &mut Engine, source: &MemorySource, clock: &mut Clock) {
+    settle_watched(engine, source, clock, |_| {});
+}
+
+/// [`settle`], with a look at the engine after every turn.
+pub fn settle_watched(engine: &mut Engine, source: &MemorySource, clock: &mut Clock, mut look: impl FnMut(&Engine)) {
     engine.discovered(0, source.discover().unwrap());
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     let mut quiet_epochs = BTreeSet::new();
@@ -242,6 +318,7 @@ pub fn settle(engine: &mut Engine, source: &MemorySource, clock: &mut Clock) {
         assert!(std::time::Instant::now() < deadline, "the engine does not settle: {:?}", engine.status());
         clock.pass(100);
         engine.turn(clock.0, WAIT).unwrap();
+        look(engine);
         engine.discovered(0, source.discover().unwrap());
         let status = engine.status();
         let all = total(&status.counts);
@@ -417,16 +494,9 @@ impl Oracle {
     }
 }
 
-/// Everything bound so far, read from the log as another process would.
+/// Everything that was ever bound.
 pub fn binds(disk: &Disk) -> Vec<caudal_pipeline::log::Bind> {
-    let copy = MemoryBlobs::default();
-    for prefix in ["log/", "gen/"] {
-        for name in disk.list(prefix).unwrap() {
-            copy.create(&name, &disk.read(&name).unwrap()).unwrap();
-        }
-    }
-    let (_, records) = CommitLog::open(Arc::new(copy)).unwrap();
-    records.into_iter().filter_map(|(_, r)| if let LogRecord::Bind(bind) = r { Some(bind) } else { None }).collect()
+    disk.history().into_iter().filter_map(|(_, r)| if let LogRecord::Bind(bind) = r { Some(bind) } else { None }).collect()
 }
 
 /// The rows that a reader sees: gone ones left out.
