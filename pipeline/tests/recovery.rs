@@ -17,15 +17,16 @@ mod stops;
 #[path = "recovery/topics.rs"]
 mod topics;
 
-use caudal_pipeline::engine::{Engine, EngineError, Phase};
+use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase};
 use caudal_pipeline::log::{Bind, CommitLog, LogRecord};
+use caudal_pipeline::plan::{DeduplicateScope, Plan};
+use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::memory::MemorySource;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::{Epoch, Span};
 use harness::*;
 use history::History;
 use spoil::Spoiled;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Seeded runs, each cut several times.
@@ -56,22 +57,31 @@ fn a_run_cut_anywhere_and_resumed_on_other_workers_equals_the_whole_run() {
 fn trial(seed: u64, exercised: &mut Exercised) {
     let mut random = Random::new(seed);
     let lateness = [Span::seconds(60), Span::seconds(300), Span::seconds(7_200)][random.below(3) as usize];
-    let plan = Arc::new(plan(lateness, Span::seconds(5)));
+    let scope = [None, Some(DeduplicateScope::Stream), Some(DeduplicateScope::Partition)][random.below(3) as usize];
+    let shape = Shape { lateness, scope, explode: random.chance(30) };
+    let plan = Arc::new(plan_of(shape, Span::seconds(5)));
     let partitions = 1 + random.below(4) as usize;
     let (source, disk, mut clock) = (MemorySource::new("events", partitions), Disk::default(), Clock::new());
-    let messages = stream(&mut random, 300, partitions, 7_200);
+    let mut messages = stream(&mut random, 300, partitions, 7_200);
+    if shape.explode {
+        messages = in_batches(&mut random, messages);
+    }
     let mut rest = messages.iter();
     let (mut history, mut spoiled) = (History::new(&plan), Spoiled::default());
     // 1. Incarnations that end in a crash.
     for _ in 0..3 + random.below(5) {
         let mut engine = start(&mut random, &plan, &source, &disk, &mut spoiled, exercised);
         history.next_incarnation();
-        for _ in 0..5 + random.below(80) {
+        // Some are cut while they still repeat what was bound.
+        if random.chance(75) {
+            until_watched(&mut engine, &mut clock, 10, |engine| engine.phase() == Phase::Live, |engine| history.look(engine));
+        }
+        for _ in 0..5 + random.below(100) {
             if random.chance(40) {
                 let chunk = random.below(40) as usize;
                 rest.by_ref().take(chunk).for_each(|(partition, payload)| source.push_payload(*partition, payload.clone()));
             }
-            if random.chance(8) {
+            if random.chance(12) {
                 engine.checkpoint();
             }
             clock.pass(20 + random.below(120) as i64);
@@ -91,13 +101,15 @@ fn trial(seed: u64, exercised: &mut Exercised) {
     settle_watched(&mut engine, &source, &mut clock, |engine| history.look(engine));
     // 3. It equals a recomputation, and a single replay of everything that was ever bound.
     let bound: Vec<Bind> = binds(&disk).into_iter().filter(|bind| bind.epoch <= engine.ledger().end()).collect();
-    let mut oracle = Oracle::new(&plan);
-    bound.iter().for_each(|bind| oracle.epoch(bind, &source));
-    let context = format!("seed {seed}, lateness {lateness}");
+    let mut oracle = Oracle::new(&plan, &disk);
+    for bind in &bound {
+        oracle.epoch(bind, &source);
+    }
+    let context = format!("seed {seed}, {shape:?}");
     assert_same(&context, &visible(&engine, plan.views.len()), &oracle.rows(), &plan);
     assert_eq!(verdicts(&engine), oracle.counts, "{context}");
     history.compare_dead_letters(&oracle, &context);
-    let whole = replayed(&plan, &source, &bound);
+    let whole = replayed(&plan, &source, &bound, &disk);
     assert_eq!(whole.ledger().end(), engine.ledger().end(), "{context}");
     assert!(bytes(&whole, plan.views.len()) == bytes(&engine, plan.views.len()), "{context}: the whole run has other bytes");
     assert_eq!(whole.status().counts, engine.status().counts, "{context}");
@@ -109,14 +121,14 @@ fn trial(seed: u64, exercised: &mut Exercised) {
 /// Starts on random workers, now and then with damaged checkpoints, and checks which one it loads.
 fn start(
     random: &mut Random,
-    plan: &Arc<caudal_pipeline::plan::Plan>,
+    plan: &Arc<Plan>,
     source: &MemorySource,
     disk: &Disk,
     spoiled: &mut Spoiled,
     exercised: &mut Exercised,
 ) -> Engine {
     let workers = 1 + random.below(4) as usize;
-    if random.chance(30) && spoiled.intact(disk).len() >= 2 {
+    if random.chance(50) && spoiled.intact(disk).len() >= 2 {
         spoiled.newest(random, disk);
     }
     if random.chance(15) && spoiled.has_any(disk) {
@@ -128,7 +140,8 @@ fn start(
     }
     let expected = spoiled.intact(disk).last().copied();
     let newest = spoiled.newest_epoch(disk);
-    let mut engine = engine(plan, source, disk, workers);
+    let tables = table_rows(random.below(3));
+    let mut engine = Engine::start(EngineConfig { tables, ..config(plan, source, disk, workers) }).unwrap();
     assert_eq!(engine.status().checkpoint.map(|(epoch, _)| epoch), expected, "the newest whole checkpoint is the start");
     assert_eq!(!engine.alarms().is_empty(), expected != newest, "an alarm tells of what was passed over, and only then");
     exercised.from_a_checkpoint += usize::from(expected.is_some());
@@ -136,13 +149,12 @@ fn start(
     engine
 }
 
-fn verdicts(engine: &Engine) -> BTreeMap<caudal_pipeline::record::Verdict, u64> {
-    engine.status().counts.iter().map(|((_, verdict), (n, _))| (*verdict, *n)).collect()
-}
-
 /// One engine that repeats `bound` from the beginning, on one worker, without a checkpoint.
-fn replayed(plan: &Arc<caudal_pipeline::plan::Plan>, source: &MemorySource, bound: &[Bind]) -> Engine {
+fn replayed(plan: &Arc<Plan>, source: &MemorySource, bound: &[Bind], tables: &Disk) -> Engine {
     let disk = Disk::default();
+    for name in tables.list("tables/").unwrap() {
+        disk.create(&name, &tables.read(&name).unwrap()).unwrap();
+    }
     let (mut log, _) = CommitLog::open(Arc::new(disk.clone())).unwrap();
     for bind in bound {
         log.append(&LogRecord::Bind(bind.clone())).unwrap();

@@ -70,8 +70,8 @@ impl History {
     pub fn compare_dead_letters(&self, oracle: &Oracle, context: &str) {
         let mut found: BTreeMap<Verdict, u64> = BTreeMap::new();
         self.dead_letters.values().for_each(|(_, verdict)| *found.entry(*verdict).or_default() += 1);
-        let refused = oracle.counts.iter().filter(|(verdict, _)| matches!(verdict, Verdict::Rejected(_)));
-        let expected: BTreeMap<Verdict, u64> = refused.map(|(verdict, n)| (*verdict, *n)).collect();
+        let refused = oracle.counts.iter().filter(|((_, verdict), _)| matches!(verdict, Verdict::Rejected(_)));
+        let expected: BTreeMap<Verdict, u64> = refused.map(|((_, verdict), n)| (*verdict, *n)).collect();
         assert_eq!(found, expected, "{context}: the dead letters differ");
     }
 }

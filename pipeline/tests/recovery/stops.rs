@@ -1,7 +1,6 @@
 //! Stops that are asked for: drained, closed, fenced, refused.
 
 use super::harness::*;
-use super::verdicts;
 use caudal_pipeline::engine::{Engine, EngineError, Phase};
 use caudal_pipeline::ledger::{Cursor, Emission, Follower, Kept};
 use caudal_pipeline::ports::blobs::Blobs;
@@ -36,8 +35,10 @@ impl Job {
     }
 
     fn oracle(&self) -> Oracle {
-        let mut oracle = Oracle::new(&self.plan);
-        binds(&self.disk).iter().for_each(|bind| oracle.epoch(bind, &self.source));
+        let mut oracle = Oracle::new(&self.plan, &self.disk);
+        for bind in binds(&self.disk) {
+            oracle.epoch(&bind, &self.source);
+        }
         oracle
     }
 

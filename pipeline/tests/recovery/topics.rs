@@ -75,16 +75,18 @@ fn partitions_may_be_added_while_it_runs_and_survive_a_restart() {
             source.push_payload(partition % partitions, payload.clone());
         }
         settle(&mut engine, &source, &mut clock);
-        let mut oracle = Oracle::new(&plan);
+        let mut oracle = Oracle::new(&plan, &disk);
         let bound = binds(&disk);
-        bound.iter().take_while(|bind| bind.epoch <= engine.ledger().end()).for_each(|bind| oracle.epoch(bind, &source));
+        for bind in bound.iter().take_while(|bind| bind.epoch <= engine.ledger().end()) {
+            oracle.epoch(bind, &source);
+        }
         assert_same(
             &format!("{} partitions", source.discover().unwrap().len()),
             &visible(&engine, plan.views.len()),
             &oracle.rows(),
             &plan,
         );
-        assert_eq!(super::verdicts(&engine), oracle.counts);
+        assert_eq!(verdicts(&engine), oracle.counts);
         engine.shut_down();
     }
     assert_eq!(source.discover().unwrap().len(), 4);
