@@ -89,10 +89,10 @@ fn decided(job: &Job, store: &Store) -> Result<BTreeMap<crate::recompute::Place,
     Ok(decided)
 }
 
-/// The generator's messages up to where the epoch had read.
 /// The messages of each stream's partitions.
 type Sent = BTreeMap<u32, Vec<(Partition, Vec<Message>)>>;
 
+/// The generator's messages up to where the epoch had read.
 fn messages(job: &Job, shared: &Shared, status: &Status) -> Result<Sent, String> {
     let mut all = BTreeMap::new();
     for (stream, source) in &job.sources {

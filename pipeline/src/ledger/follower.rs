@@ -166,7 +166,8 @@ impl Follower {
         let stream = self.plan.views[kept.view as usize].stream;
         let (before, now) = (span.cursor.watermark(stream).minus(delay), span.info.watermarks[stream].minus(delay));
         if corrections {
-            let complete = changed.filter(|(key, _)| key.as_row().is_some_and(|row| row.end <= before));
+            let due = |stored: &Stored| stored.value.as_deref().is_some_and(reopened);
+            let complete = changed.filter(|(key, stored)| key.as_row().is_some_and(|row| row.end <= before) || due(stored));
             owed.extend(complete.filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
         }
         if now > before {
@@ -232,6 +233,18 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether a row that ends at `end` has been due in the view's mode by now.
+    fn is_due(&self, kept: &Kept, end: EventTime, span: &Between<'_>) -> bool {
+        let view = &self.plan.views[kept.view as usize];
+        let watermark = span.info.watermarks[view.stream];
+        match kept.emission {
+            _ if view.window == WindowPlan::Unwindowed => true,
+            Emission::OnUpdate | Emission::Every(_) => true,
+            Emission::OnComplete => end <= watermark,
+            Emission::OnFinal => end.plus(self.plan.streams[view.stream].lateness) <= watermark,
+        }
+    }
+
     /// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is gone.
     fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
         let mut board: BTreeMap<Group, Row> = BTreeMap::new();
@@ -239,12 +252,18 @@ impl Follower {
         for (key, stored) in all.iter().rev().filter(|(_, stored)| stored.epoch <= span.end) {
             let group = key.as_row().expect("a range of rows").group;
             if board.len() < kept.board_groups_max && !board.contains_key(&group) {
-                let row = self.row(kept, span, key, stored, None).filter(|row| row.state != RowState::Gone);
+                let row = self.row(kept, span, key, stored, None);
+                let row = row.filter(|row| row.state != RowState::Gone && self.is_due(kept, row.end, span));
                 board.extend(row.map(|row| (group, row)));
             }
         }
         Ok(board)
     }
+}
+
+/// Whether a stored row was complete once and is not now.
+fn reopened(value: &[u8]) -> bool {
+    postcard::from_bytes(value).is_ok_and(|value: RowValue| value.reopened)
 }
 
 /// Unwindowed rows never complete: they are written as they change.
