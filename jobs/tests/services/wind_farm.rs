@@ -18,7 +18,8 @@ fn a_day_of_readings_is_right_in_every_store() {
     broker::make_topic(TOPIC, 3);
     // Twenty-five hours across midnight in Madrid: hours and a local day complete, thousands of minutes do.
     let late = json!({"share": 0.03, "by": ["15s", "6h"]});
-    let events = load::events("wind-farm", &json!({"count": 20_000, "rate": 0.22, "start": "2026-03-20T22:30:00Z", "late": late}));
+    let events =
+        load::events("wind-farm", &json!({"count": 20_000, "rate": 0.22, "start": "2026-03-20T22:30:00Z", "late": late}));
     let (first, second) = events.split_at(events.len() / 2);
     let state = state("wind-farm");
 
@@ -38,7 +39,7 @@ fn a_day_of_readings_is_right_in_every_store() {
 
     let cql = Cql::shared();
     let dead_letters = DeadLetters::in_cassandra(&cql, KEYSPACE, &job);
-    let expected = Expected::of(&job, &[TOPIC], &dead_letters, &status);
+    let expected = Expected::of(&job, &[TOPIC], &dead_letters, &status.watermarks);
     expected.assert_counts(&status, &dead_letters);
     expected.assert_originals(&dead_letters);
     for verdict in [
@@ -53,8 +54,8 @@ fn a_day_of_readings_is_right_in_every_store() {
     }
     let late: u64 = status.counts.values().map(|(_, late)| late).sum();
     assert!(late > 0, "late readings corrected");
-    assert_redis(&job, &["per_minute", "per_hour", "last_seen"], &expected, &status);
-    assert_cassandra(&cql, KEYSPACE, &job, &expected, &status);
+    assert_redis(&job, &["per_minute", "per_hour", "last_seen"], &expected, &status.watermarks);
+    assert_cassandra(&cql, KEYSPACE, &job, &expected, &status.watermarks);
     the_readme_reads_them(&expected, &cql);
 }
 
