@@ -2,3 +2,5 @@
 pub mod jobfile;
 pub mod load;
 pub mod run;
+pub mod serve;
+pub mod telemetry;
