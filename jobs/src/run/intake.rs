@@ -8,14 +8,13 @@
 
 use super::clock::Clock;
 use super::sources::Log;
-use super::{IN_FLIGHT_BYTES_MAX, LOCK, RunError, Settings, Shared, Stop};
+use super::{LOCK, RunError, Settings, Shared, Stop};
 use crate::jobfile::{Job, SourceSpec};
 use crate::serve::Attached;
 use caudal_connectors::http::{Intake, Limits, router};
 use caudal_connectors::local_log::TornTail;
-use caudal_pipeline::engine::{Engine, Phase};
+use caudal_pipeline::engine::{HeldBack, Phase};
 use caudal_pipeline::record::{Offset, Partition};
-use caudal_pipeline::time::Epoch;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +23,6 @@ use tokio::sync::watch;
 /// The job's intakes. When they are dropped, requests that wait are answered 202 and no other is taken.
 pub struct Intakes {
     streams: Vec<Taken>,
-    seen: Option<Epoch>,
     /// Dropped after the channels above: whoever waits has its answer by then.
     _attached: Option<Attached>,
 }
@@ -39,7 +37,7 @@ impl Intakes {
     /// Puts the job's intakes on the port, where they take nothing before the job is live. Does nothing without `logs`.
     pub fn open(job: &Job, logs: BTreeMap<u32, Log>, settings: &Settings, shared: &Arc<Shared>) -> Result<Intakes, RunError> {
         if logs.is_empty() {
-            return Ok(Intakes { streams: Vec::new(), seen: None, _attached: None });
+            return Ok(Intakes { streams: Vec::new(), _attached: None });
         }
         let (mut streams, mut intakes) = (Vec::new(), Vec::new());
         for (stream, Log { log, torn }) in logs {
@@ -63,26 +61,25 @@ impl Intakes {
         }
         let attached = settings.listen.attach(&job.plan.name, router(intakes));
         let attached = attached.map_err(|error| cannot_listen(settings.listen.wanted(), &error))?;
-        Ok(Intakes { streams, seen: None, _attached: Some(attached) })
+        Ok(Intakes { streams, _attached: Some(attached) })
     }
 
-    /// Tells requests what is bound and whether more is taken. Called at every turn of the engine.
-    pub fn follow(&mut self, engine: &Engine, shared: &Shared) {
-        if self.streams.is_empty() {
-            return;
-        }
-        let held_back = shared.status.lock().expect(LOCK).status.in_flight_bytes > IN_FLIGHT_BYTES_MAX;
-        let reason = paused(engine.phase(), shared.stopping(), held_back);
-        let end = engine.ledger().end();
-        let status = (self.seen != Some(end)).then(|| engine.status());
-        self.seen = Some(end);
+    /// Says whether events are taken now. Called at every turn of the engine.
+    pub fn pause(&self, phase: Phase, stopping: Stop, held_back: Option<HeldBack>) {
+        let reason = paused(phase, stopping, held_back);
         for taken in &self.streams {
             taken.paused.send_if_modified(|now| {
-                let changed = now.as_deref() != reason;
-                *now = reason.map(str::to_owned);
+                let changed = *now != reason;
+                now.clone_from(&reason);
                 changed
             });
-            if let Some(positions) = status.as_ref().and_then(|status| status.positions.get(&taken.stream)) {
+        }
+    }
+
+    /// Answers requests whose records lie below these positions, which an epoch in the ledger has reached.
+    pub fn bind(&self, positions: &BTreeMap<u32, Vec<(Partition, Offset)>>) {
+        for taken in &self.streams {
+            if let Some(positions) = positions.get(&taken.stream) {
                 taken.bound.send_if_modified(|bound| advance(bound, positions));
             }
         }
@@ -109,11 +106,11 @@ fn torn_words(stream: &str, torn: &TornTail) -> String {
 }
 
 /// Why nothing is taken now.
-fn paused(phase: Phase, stopping: Stop, held_back: bool) -> Option<&'static str> {
+fn paused(phase: Phase, stopping: Stop, held_back: Option<HeldBack>) -> Option<String> {
     match (phase, stopping) {
-        (Phase::Draining | Phase::Done, _) | (_, Stop::Drain | Stop::Force) => Some("the job is ending"),
-        (Phase::Replaying, Stop::No) => Some("the job is starting"),
-        (Phase::Live, Stop::No) => held_back.then_some("too much is in flight; the job is catching up"),
+        (Phase::Draining | Phase::Done, _) | (_, Stop::Drain | Stop::Force) => Some("the job is ending".to_owned()),
+        (Phase::Replaying, Stop::No) => Some("the job is starting".to_owned()),
+        (Phase::Live, Stop::No) => held_back.map(|reason| reason.to_string()),
     }
 }
 
@@ -143,17 +140,18 @@ mod tests {
     #[test]
     fn events_are_taken_while_the_job_is_live_and_keeps_up() {
         for (phase, stopping, held_back, words) in [
-            (Phase::Replaying, Stop::No, false, Some("starting")),
-            (Phase::Live, Stop::No, false, None),
-            (Phase::Live, Stop::No, true, Some("catching up")),
-            (Phase::Live, Stop::Drain, false, Some("ending")),
-            (Phase::Draining, Stop::No, false, Some("ending")),
-            (Phase::Replaying, Stop::Force, false, Some("ending")),
-            (Phase::Done, Stop::No, false, Some("ending")),
+            (Phase::Replaying, Stop::No, None, Some("starting")),
+            (Phase::Live, Stop::No, None, None),
+            (Phase::Live, Stop::No, Some(HeldBack::DiskFull), Some("disk is full")),
+            (Phase::Live, Stop::Drain, Some(HeldBack::InFlight), Some("ending")),
+            (Phase::Draining, Stop::No, None, Some("ending")),
+            (Phase::Replaying, Stop::Force, None, Some("ending")),
+            (Phase::Done, Stop::No, None, Some("ending")),
         ] {
             let reason = paused(phase, stopping, held_back);
-            let right = reason.is_some() == words.is_some() && reason.unwrap_or_default().contains(words.unwrap_or_default());
-            assert!(right, "{phase:?} {stopping:?} {held_back}: {reason:?}");
+            let said = reason.as_deref().unwrap_or_default();
+            let right = reason.is_some() == words.is_some() && said.contains(words.unwrap_or_default());
+            assert!(right, "{phase:?} {stopping:?} {held_back:?}: {reason:?}");
         }
     }
 

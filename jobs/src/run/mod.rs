@@ -16,7 +16,8 @@ mod sinks;
 mod sources;
 
 pub use clock::Clock;
-pub use sinks::{SinkState, SinkStatus};
+pub use clock::wall_us;
+pub use sinks::{STORE_FILE, SinkState, SinkStatus, context};
 
 use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::PublicPort;
@@ -26,7 +27,7 @@ use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,8 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const TURN: Duration = Duration::from_millis(2);
 /// How often figures are published.
 const PUBLISH: Duration = Duration::from_millis(100);
-/// Reading pauses while more than this is in flight.
-const IN_FLIGHT_BYTES_MAX: u64 = 256 << 20;
+
+/// Epochs whose figures are remembered, to compare a store with.
+const RECENT: usize = 256;
 
 /// What belongs to the process and not to the job.
 #[derive(Clone, Debug)]
@@ -134,6 +136,8 @@ pub struct Shared {
     discovery: Mutex<BTreeMap<u32, String>>,
     alarms: Mutex<Vec<String>>,
     failure: Mutex<Option<String>>,
+    recent: Mutex<VecDeque<Status>>,
+    began: Mutex<BTreeMap<String, i64>>,
     stop: AtomicU8,
 }
 
@@ -161,6 +165,8 @@ impl Shared {
             discovery: Mutex::default(),
             alarms: Mutex::default(),
             failure: Mutex::default(),
+            recent: Mutex::default(),
+            began: Mutex::default(),
             stop: AtomicU8::new(0),
         })
     }
@@ -190,6 +196,27 @@ impl Shared {
         self.failure.lock().expect(LOCK).get_or_insert(why);
     }
 
+    /// Figures as of one of the newest epochs, if they are still known.
+    pub fn status_at(&self, epoch: u64) -> Option<Status> {
+        self.recent.lock().expect(LOCK).iter().find(|status| status.epoch.0 == epoch).cloned()
+    }
+
+    /// When a stream's generator was first started, microseconds since 1970.
+    pub fn began_us(&self, stream: &str) -> Option<i64> {
+        self.began.lock().expect(LOCK).get(stream).copied()
+    }
+
+    fn remember(&self, status: Status) {
+        let mut recent = self.recent.lock().expect(LOCK);
+        if recent.back().is_some_and(|last| last.epoch == status.epoch) {
+            return;
+        }
+        recent.push_back(status);
+        if recent.len() > RECENT {
+            recent.pop_front();
+        }
+    }
+
     /// Asks the run to end.
     pub fn stop(&self, how: Stop) {
         self.stop.fetch_max(how as u8, Ordering::SeqCst);
@@ -213,21 +240,33 @@ struct Parts {
     folder: StateFolder,
 }
 
+/// A sink that the process adds to those of the job file: complete rows of one view, to a screen.
+pub struct Extra {
+    /// Its name among the sinks.
+    pub name: String,
+    /// Position of the view.
+    pub view: usize,
+    /// Where the rows go.
+    pub store: Box<dyn Sink>,
+}
+
 /// Runs `job` until it is asked to stop, ends by itself, or cannot go on.
-pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>) -> Result<(), RunError> {
-    let outcome = start(job, settings, shared);
+pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>) -> Result<(), RunError> {
+    let outcome = start(job, settings, shared, extra);
     // Whoever looks sees that the run is over, even if it never began.
     shared.stop(Stop::Force);
     outcome
 }
 
-fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>) -> Result<(), RunError> {
+fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>) -> Result<(), RunError> {
     let clock = Clock::start();
     intake::check_take_over(job, settings)?;
     let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
-    let sources::Built { sources, logs } = sources::build(job, &folder, &clock)?;
+    let sources::Built { sources, logs, began } = sources::build(job, &folder, &clock)?;
+    *shared.began.lock().expect(LOCK) = began;
     let intakes = intake::Intakes::open(job, logs, settings, shared)?;
-    let sinks = sinks::build(job, &settings.state)?;
+    let mut sinks = sinks::build(job, &settings.state)?;
+    sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
     let tables = job.tables.iter().zip(&job.plan.tables).map(|(source, plan)| table_rows(source, plan));
     let tables = tables.collect::<Result<Vec<_>, RunError>>()?;
     let config = EngineConfig {
@@ -238,7 +277,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>) -> Result<(), Run
         sources: sources.clone(),
         tables,
         checkpoint_every: settings.checkpoint_every,
-        in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+        in_flight_bytes_max: 256 << 20,
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
@@ -247,10 +286,10 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>) -> Result<(), Run
 }
 
 fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Shared>, clock: Clock) -> Result<(), RunError> {
-    let Parts { sources, sinks, mut intakes, folder } = parts;
+    let Parts { sources, sinks, intakes, folder } = parts;
     let found = discovery::start(&sources, shared);
     let sinks = sinks::start(sinks, &engine, shared);
-    let (mut published, mut asked) = (Instant::now(), None);
+    let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
     let outcome = loop {
         for (stream, partitions) in found.new_partitions() {
             match partitions {
@@ -262,7 +301,13 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             break Err(error.into());
         }
         sinks.wake();
-        intakes.follow(&engine, shared);
+        intakes.pause(engine.phase(), shared.stopping(), engine.held_back());
+        let end = engine.ledger().end();
+        if seen.replace(end) != Some(end) {
+            let status = engine.status();
+            intakes.bind(&status.positions);
+            shared.remember(status);
+        }
         if let Some(why) = shared.failure.lock().expect(LOCK).take() {
             break Err(RunError::Failed(why));
         }

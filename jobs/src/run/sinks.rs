@@ -70,6 +70,14 @@ pub struct Prepared {
     dead_letters: bool,
 }
 
+impl Prepared {
+    /// A sink that the job file does not name.
+    pub fn extra(extra: super::Extra) -> Prepared {
+        let kept = Kept { view: extra.view as u32, emission: ledger::Emission::OnComplete, retain: None, board_groups_max: 0 };
+        Prepared { name: extra.name, store: extra.store, kept: vec![kept], dead_letters: false }
+    }
+}
+
 /// Running sinks.
 pub struct Running {
     threads: Vec<JoinHandle<()>>,

@@ -19,6 +19,8 @@ pub struct Built {
     pub sources: BTreeMap<u32, Arc<dyn Source>>,
     /// The local logs that take events over HTTP, by stream.
     pub logs: BTreeMap<u32, Log>,
+    /// When each stream's generator was first started.
+    pub began: BTreeMap<String, i64>,
 }
 
 /// A local log, and what a crash had left at its ends.
@@ -37,7 +39,11 @@ pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<Built, Ru
         let source: Arc<dyn Source> = match spec {
             SourceSpec::Kafka(config) => Arc::new(kafka_source(config, folder)?),
             SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
-            SourceSpec::Generate(spec) => Arc::new(generator(name, spec, folder, clock)?),
+            SourceSpec::Generate(spec) => {
+                let (source, began_us) = generator(name, spec, folder, clock)?;
+                built.began.insert(name.clone(), began_us);
+                Arc::new(source)
+            }
             SourceSpec::Http(spec) => {
                 let log = local_log(name, spec, folder)?;
                 let source = local_log::Source::new(log.log.clone(), name);
@@ -71,7 +77,12 @@ fn refused(error: SourceError) -> RunError {
 }
 
 /// A generator that, after a restart, goes on as the one it was: the time of its first start is kept with the state.
-fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Clock) -> Result<generate::Source, RunError> {
+fn generator(
+    stream: &str,
+    spec: &GenerateSpec,
+    folder: &StateFolder,
+    clock: &Clock,
+) -> Result<(generate::Source, i64), RunError> {
     let profile = Profile::parse(&spec.profile).map_err(|mistakes| RunError::Refused(profile_mistakes(spec, &mistakes)))?;
     let blobs = folder.blobs();
     let name = format!("began/{stream}");
@@ -80,7 +91,8 @@ fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Cl
     let bytes = blobs.read(&name).map_err(failed)?;
     let damaged = |_| RunError::Refused(format!("{name} in the state folder is damaged: start with a new folder"));
     let began_us = i64::from_le_bytes(bytes.try_into().map_err(damaged)?);
-    Ok(generate::Source::new(Generator::new(profile, began_us), Pace::Clock { now: Clock::wall(), began_us }))
+    let pace = Pace::Clock { now: Clock::wall(), began_us };
+    Ok((generate::Source::new(Generator::new(profile, began_us), pace), began_us))
 }
 
 /// All mistakes of a profile, a line each.

@@ -56,7 +56,7 @@ impl Run {
         change(&mut settings);
         let operators = operators(TcpListener::bind(loopback()).unwrap(), vec![shared.clone()]).unwrap();
         let of_thread = shared.clone();
-        let thread = std::thread::spawn(move || run::job(&job, &settings, &of_thread));
+        let thread = std::thread::spawn(move || run::job(&job, &settings, &of_thread, Vec::new()));
         Run { shared, operators, port, thread: Some(thread) }
     }
 

@@ -3,7 +3,7 @@
 use super::seconds;
 use super::sheet::Sheet;
 use crate::serve::snapshot::Snapshot;
-use caudal_pipeline::engine::Phase;
+use caudal_pipeline::engine::{HeldBack, Phase};
 use prometheus::{GaugeVec, IntCounterVec};
 
 const PHASES: [(&str, Option<Phase>); 5] = [
@@ -21,6 +21,7 @@ pub(super) struct Engine {
     epoch: GaugeVec,
     epoch_opened: GaugeVec,
     in_flight: GaugeVec,
+    paused: GaugeVec,
     held_back: IntCounterVec,
     ledger: GaugeVec,
     checkpoint: GaugeVec,
@@ -39,10 +40,15 @@ impl Engine {
                 job,
             ),
             in_flight: sheet.gauges("caudal_in_flight_bytes", "Bytes of messages whose epoch is not finished.", job),
-            held_back: sheet.counters(
-                "caudal_intake_paused_total",
-                "Times that reading was held back, since the start.",
+            paused: sheet.gauges(
+                "caudal_intake_paused",
+                "1 for the reason why nothing is read now, 0 for the rest.",
                 &["caudal_job", "reason"],
+            ),
+            held_back: sheet.counters(
+                "caudal_intake_held_back_total",
+                "Times that a worker did not read because too much was in flight, since the start.",
+                job,
             ),
             ledger: sheet.gauges("caudal_ledger_resident_bytes", "Bytes of the ledger in memory.", job),
             checkpoint: sheet.gauges(
@@ -66,7 +72,11 @@ impl Engine {
         self.generation.with_label_values(&[name]).set(published.generation as f64);
         self.epoch.with_label_values(&[name]).set(status.epoch.0 as f64);
         self.in_flight.with_label_values(&[name]).set(status.in_flight_bytes as f64);
-        self.held_back.with_label_values(&[name, "in_flight"]).inc_by(status.intake_paused);
+        self.held_back.with_label_values(&[name]).inc_by(status.intake_paused);
+        for reason in HeldBack::ALL {
+            let now = f64::from(u8::from(status.held_back == Some(reason)));
+            self.paused.with_label_values(&[name, reason.name()]).set(now);
+        }
         self.ledger.with_label_values(&[name]).set(status.ledger_bytes as f64);
         if status.opened.0 > 0 {
             self.epoch_opened.with_label_values(&[name]).set(seconds(status.opened.0));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::run::{Published, Shared, SinkState, SinkStatus, Stop};
-use caudal_pipeline::engine::Phase;
+use caudal_pipeline::engine::{HeldBack, Phase};
 use caudal_pipeline::record::{Reason, Verdict};
 use caudal_pipeline::time::{Epoch, EventTime, Version};
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
     (status.epoch, status.opened) = (Epoch(9), Version(1_500_000));
     status.watermarks = vec![EventTime(2_250_000)];
     status.checkpoint = Some((Epoch(8), Version(1_000_000)));
+    status.held_back = Some(HeldBack::DiskFull);
     status.lag = BTreeMap::from([(0, 4)]);
     status.row_counts = BTreeMap::from([(0, (10, 3, 1))]);
     status.counts = BTreeMap::from([
@@ -48,6 +49,8 @@ fn figures_come_out_under_their_names() {
         r#"caudal_generation{caudal_job="wind-farm"} 3"#,
         r#"caudal_epoch{caudal_job="wind-farm"} 9"#,
         r#"caudal_epoch_timestamp_seconds{caudal_job="wind-farm"} 1.5"#,
+        r#"caudal_intake_paused{caudal_job="wind-farm",reason="disk_full"} 1"#,
+        r#"caudal_intake_paused{caudal_job="wind-farm",reason="in_flight"} 0"#,
         r#"caudal_checkpoint_timestamp_seconds{caudal_job="wind-farm"} 1"#,
         r#"caudal_events_received_total{caudal_job="wind-farm",stream="readings"} 90"#,
         r#"caudal_events_accepted_total{caudal_job="wind-farm",stream="readings"} 70"#,
