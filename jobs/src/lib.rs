@@ -11,3 +11,5 @@ pub mod live;
 pub mod load;
 pub mod recompute;
 pub mod run;
+pub mod serve;
+pub mod telemetry;
