@@ -14,7 +14,7 @@ mod sinks;
 mod sources;
 
 pub use clock::Clock;
-pub use sinks::{SinkState, SinkStatus};
+pub use sinks::{STORE_FILE, SinkState, SinkStatus, context};
 
 use crate::jobfile::{Job, TableSource, tables};
 use caudal_connectors::state_folder::{StateFolder, StateFolderError};
