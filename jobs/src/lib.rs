@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod inspect;
 pub mod jobfile;
 pub mod live;
 pub mod load;
