@@ -280,7 +280,9 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
         }
         let finished = settings.until_end && engine.phase() == Phase::Live && engine.status().input_finished;
         match shared.stopping() {
-            Stop::Force => break Err(RunError::Failed("forced to stop; what was not finished is repeated at the next start".into())),
+            Stop::Force => {
+                break Err(RunError::Failed("forced to stop; what was not finished is repeated at the next start".into()));
+            }
             Stop::Drain if asked.is_none() => {
                 engine.stop(settings.close);
                 asked = Some(Instant::now());
@@ -322,7 +324,8 @@ fn publish(engine: &mut Engine, shared: &Shared) {
 }
 
 fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> Result<Vec<Vec<Option<String>>>, RunError> {
-    let text = std::fs::read_to_string(&source.path).map_err(|error| RunError::Refused(format!("cannot read {}: {error}", source.path)))?;
+    let text = std::fs::read_to_string(&source.path)
+        .map_err(|error| RunError::Refused(format!("cannot read {}: {error}", source.path)))?;
     tables::rows(&text, source, plan).map_err(RunError::Refused)
 }
 

@@ -1,7 +1,7 @@
 //! From what a job file says of sources to sources.
 
-use super::clock::Clock;
 use super::RunError;
+use super::clock::Clock;
 use crate::jobfile::{GenerateSpec, Job, SourceSpec};
 use caudal_connectors::generate::{Generator, Pace, Profile};
 use caudal_connectors::local_log::{self, LocalLog, Options};
@@ -61,7 +61,12 @@ fn refused(error: SourceError) -> RunError {
 }
 
 /// A generator that, after a restart, goes on as the one it was: the time of its first start is kept with the state.
-fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Clock) -> Result<(generate::Source, i64), RunError> {
+fn generator(
+    stream: &str,
+    spec: &GenerateSpec,
+    folder: &StateFolder,
+    clock: &Clock,
+) -> Result<(generate::Source, i64), RunError> {
     let profile = Profile::parse(&spec.profile).map_err(|mistakes| RunError::Refused(profile_mistakes(spec, &mistakes)))?;
     let blobs = folder.blobs();
     let name = format!("began/{stream}");
@@ -80,4 +85,3 @@ pub fn profile_mistakes(spec: &GenerateSpec, mistakes: &[generate::Mistake]) -> 
     let lines = mistakes.iter().map(|mistake| format!("{place}  {}   {}", mistake.path, mistake.message));
     lines.collect::<Vec<_>>().join("\n")
 }
-
