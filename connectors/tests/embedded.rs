@@ -3,9 +3,10 @@
 use caudal_connectors::context::{SinkContext, ViewDescription, row_json};
 use caudal_connectors::embedded::read::{DeadLetterQuery, ReadError, Store};
 use caudal_connectors::embedded::{Config, Sink};
+use caudal_pipeline::plan::WindowPlan;
 use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Row, RowState, Sink as _, SinkError, ViewProgress};
 use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
-use caudal_pipeline::time::{Epoch, EventTime, Version};
+use caudal_pipeline::time::{Epoch, EventTime, Span, Version};
 use caudal_pipeline::value::{Cell, Column, ColumnType, Field, FieldType, Value};
 use std::path::PathBuf;
 
@@ -44,6 +45,7 @@ fn column(name: &str, column_type: ColumnType) -> Column {
 fn context() -> SinkContext {
     let per_minute = ViewDescription {
         name: "per_minute".to_owned(),
+        window: WindowPlan::Tumbling { size: Span::seconds(60) },
         group: vec![
             Field { name: "farm".to_owned(), field_type: FieldType::Text },
             Field { name: "class".to_owned(), field_type: FieldType::Decimal(1) },
@@ -57,8 +59,12 @@ fn context() -> SinkContext {
             column("ids", ColumnType::List(Box::new(ColumnType::Text))),
         ],
     };
-    let balance =
-        ViewDescription { name: "balance".to_owned(), group: vec![], columns: vec![column("sum", ColumnType::Decimal(2))] };
+    let balance = ViewDescription {
+        name: "balance".to_owned(),
+        window: WindowPlan::Unwindowed,
+        group: vec![],
+        columns: vec![column("sum", ColumnType::Decimal(2))],
+    };
     SinkContext { job: "wind".to_owned(), views: vec![per_minute, balance], streams: vec!["readings".to_owned()] }
 }
 

@@ -155,6 +155,8 @@ pub struct WorkerSetup {
 
 /// Bytes read from one stream between two looks at the commands.
 const READ_BYTES: usize = 256 * 1024;
+/// A partition with more than this fetched and not read is not fetched from.
+const STAGED_BYTES_MAX: usize = 8 << 20;
 /// How long an idle worker sleeps at most; timely wakes it for data.
 const PARK: Duration = Duration::from_millis(1);
 
@@ -196,13 +198,16 @@ struct PartitionState {
     hash: u64,
     newest: Option<EventTime>,
     paused: bool,
+    staged_bytes: usize,
+    /// Fetching waits until what is staged is read.
+    full: bool,
 }
 
 struct StreamReader {
     stream: u32,
     reader: Box<dyn Reader>,
     partitions: BTreeMap<PartitionIndex, PartitionState>,
-    trouble: bool,
+    trouble: Option<String>,
 }
 
 struct Worker {
@@ -252,7 +257,7 @@ impl Worker {
             stream,
             reader,
             partitions: BTreeMap::new(),
-            trouble: false,
+            trouble: None,
         });
         Worker {
             index: index as u64,
@@ -321,7 +326,7 @@ impl Worker {
                     && let Some(state) = reader.partitions.get_mut(&index)
                 {
                     state.paused = paused;
-                    reader.reader.pause(index, paused);
+                    reader.reader.pause(index, paused || state.full);
                 }
             }
             Command::Stop => self.stopping = true,
@@ -337,7 +342,7 @@ impl Worker {
         let reader = self.streams.iter_mut().find(|s| s.stream == stream).expect("partitions belong to source streams");
         reader.reader.assign(index, &partition, next).map_err(|error| WorkerError::Source(error.to_string()))?;
         let state =
-            PartitionState { partition, staged: VecDeque::new(), next, count: 0, hash: 0, newest: None, paused: false };
+            PartitionState { partition, staged: VecDeque::new(), next, count: 0, hash: 0, newest: None, paused: false, staged_bytes: 0, full: false };
         reader.partitions.insert(index, state);
         Ok(())
     }
@@ -368,7 +373,7 @@ impl Worker {
                     count: std::mem::take(&mut state.count),
                     hash: std::mem::take(&mut state.hash),
                     newest: state.newest.take(),
-                    quiet: position.at_end && drained && !state.paused && !stream.trouble,
+                    quiet: position.at_end && drained && !state.paused && stream.trouble.is_none(),
                     finished: position.finished && drained,
                     end: position.end,
                 });
@@ -454,20 +459,24 @@ impl Worker {
         if staged > 0 && stream.partitions.values().all(|p| !p.staged.is_empty()) {
             return Ok(());
         }
-        if staged > 100_000 {
-            return Ok(());
-        }
         let polled = stream.reader.poll(READ_BYTES, &mut self.polled);
         for (index, message) in self.polled.drain(..) {
-            stream.partitions.get_mut(&index).expect("only assigned partitions deliver").staged.push_back(message);
+            let state = stream.partitions.get_mut(&index).expect("only assigned partitions deliver");
+            state.staged_bytes += message.len_bytes() + 64;
+            state.staged.push_back(message);
+            // Others must go on being fetched: a replayed epoch may wait for exactly one partition.
+            if state.staged_bytes > STAGED_BYTES_MAX && !state.full {
+                state.full = true;
+                stream.reader.pause(index, true);
+            }
         }
         let trouble = match polled {
             Ok(()) => None,
             Err(SourceError::Retry(why)) => Some(why),
             Err(SourceError::Stop(why)) => return Err(WorkerError::Source(why)),
         };
-        if trouble.is_some() != stream.trouble || trouble.is_some() {
-            stream.trouble = trouble.is_some();
+        if trouble != stream.trouble {
+            stream.trouble.clone_from(&trouble);
             let _ = self.reports.send(Report::Trouble(stream.stream, trouble));
         }
         Ok(())
@@ -500,6 +509,11 @@ impl Worker {
             }
         }
         state.count += 1;
+        state.staged_bytes -= message.len_bytes() + 64;
+        if state.full && state.staged.is_empty() {
+            state.full = false;
+            stream.reader.pause(index, state.paused);
+        }
         state.hash = message_hash(&message, state.hash);
         state.next = Offset(message.offset.0 + 1);
         self.retained.hold(opening.epoch, stream.stream, index, message, rejections);

@@ -1,7 +1,7 @@
 //! What both store suites write: a small wind farm, row by row.
 //!
 //! Each integration test is a crate of its own and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_pipeline::plan::WindowPlan;

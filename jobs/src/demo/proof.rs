@@ -92,8 +92,11 @@ fn decided(job: &Job, store: &Store) -> Result<BTreeMap<crate::recompute::Place,
     Ok(decided)
 }
 
+/// The messages of each stream's partitions.
+type Sent = BTreeMap<u32, Vec<(Partition, Vec<Message>)>>;
+
 /// The generator's messages up to where the epoch had read.
-fn messages(job: &Job, shared: &Shared, status: &Status) -> Result<BTreeMap<u32, Vec<(Partition, Vec<Message>)>>, String> {
+fn messages(job: &Job, shared: &Shared, status: &Status) -> Result<Sent, String> {
     let mut all = BTreeMap::new();
     for (stream, source) in &job.sources {
         let SourceSpec::Generate(spec) = source else { return Err("only generated input can be recomputed".into()) };

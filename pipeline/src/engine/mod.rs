@@ -9,8 +9,11 @@
 //! ```
 //! The tick goes out before the append: only effects wait for durability. If the process stops in between, nothing of
 //! the epoch has left and it is formed anew.
+//!
+//! The file stays whole because its methods are the steps of one turn, over the state that the turn shares.
 
 mod checkpoint;
+mod clock_guard;
 mod epochs;
 
 pub use checkpoint::{Manifest, SourceState};
@@ -22,13 +25,14 @@ use crate::log::{Bind, Checkpoint, CommitLog, Generation, LogError, LogRecord};
 use crate::operators::Tick;
 use crate::operators::collect::{Counts, EpochPart, RowCounts};
 use crate::plan::{Plan, StreamInput, WindowPlan};
-use crate::ports::blobs::Blobs;
+use crate::ports::blobs::{BlobError, Blobs};
 use crate::ports::source::{Discovered, Source};
 use crate::record::Offset;
 use crate::run::RunError;
 use crate::state::State;
 use crate::time::{Epoch, EventTime, Span, Version};
 use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError, WorkerSetup};
+use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
@@ -65,6 +69,9 @@ impl From<WorkerError> for EngineError {
     }
 }
 
+/// A checkpoint, which empties the ledger's table, is made early when the table holds more than this.
+const LEDGER_TABLE_BYTES_MAX: usize = 64 << 20;
+
 /// By stream, each partition that moved in a bound epoch.
 type Bound = Arc<Vec<(u32, crate::log::PartitionBind)>>;
 
@@ -100,6 +107,8 @@ struct InFlight {
     /// Known from the log at a replay.
     bound: Option<Bind>,
     ticked: bool,
+    /// What is not in the log yet.
+    to_append: VecDeque<LogRecord>,
     durable: bool,
     watermarks: Vec<EventTime>,
     /// Positions as of the end of the epoch; unknown while bound epochs are repeated, where there is no checkpoint.
@@ -177,6 +186,8 @@ pub struct Engine {
     cursors: Arc<Mutex<BTreeMap<String, Cursor>>>,
     status: Status,
     checkpoint: Checkpointing,
+    disk_full: bool,
+    guard: ClockGuard,
     alarms: Vec<String>,
     stopping: bool,
     patient: bool,
@@ -194,6 +205,9 @@ struct Checkpointing {
     /// The epoch that is being saved, until its files are written.
     epoch: Option<Epoch>,
     result: Option<Receiver<Result<(Checkpoint, Manifest), RunError>>>,
+    /// The log's slot in which the epoch that is being saved was bound: what is needed beside it lies above.
+    slot: u64,
+    /// The last two, each with its slot as above.
     kept: VecDeque<(u64, Checkpoint, Manifest)>,
     wanted: bool,
 }
@@ -203,8 +217,7 @@ impl Engine {
     /// everything else happens in [`Engine::turn`].
     pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
         let (mut log, records) = CommitLog::open(config.blobs.clone())?;
-        check_fingerprint(&records, config.fingerprint)?;
-        let ended = records.iter().any(|(_, record)| *record == LogRecord::End);
+        check_fingerprint(last_fingerprint(&records), config.fingerprint)?;
         let mut alarms = Vec::new();
         let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
             .map_err(EngineError::Refused)?;
@@ -214,6 +227,9 @@ impl Engine {
             Some((seq, manifest, state, ledger)) => (Some(manifest), state, ledger, seq),
             None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
         };
+        // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
+        check_fingerprint(manifest.as_ref().map(|manifest| manifest.fingerprint), config.fingerprint)?;
+        let ended = manifest.as_ref().is_some_and(|m| m.ended) || records.iter().any(|(_, record)| *record == LogRecord::End);
         let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
         let replay: VecDeque<Bind> = records
             .iter()
@@ -245,7 +261,8 @@ impl Engine {
                 LogRecord::Checkpoint(checkpoint) if *at == seq => Some(checkpoint.clone()),
                 _ => None,
             });
-            checkpointing.kept.push_back((seq, record.expect("the checkpoint that was opened"), manifest));
+            let slot = bound_slot(&records, loaded_at, seq);
+            checkpointing.kept.push_back((slot, record.expect("the checkpoint that was opened"), manifest));
         }
         let watermarks: Arc<[EventTime]> = epochs::watermarks(&config.plan, &sources).into();
         status.watermarks = watermarks.to_vec();
@@ -268,6 +285,8 @@ impl Engine {
             cursors: Arc::new(Mutex::new(cursors)),
             status,
             checkpoint: checkpointing,
+            disk_full: false,
+            guard: ClockGuard::default(),
             alarms,
             stopping: false,
             patient: true,
@@ -372,6 +391,14 @@ impl Engine {
             self.take(taken)?;
             report = self.reports.try_recv().ok();
         }
+        match self.guard.look(now) {
+            Belief::Jumped(by) => {
+                let seconds = by.0 / 1_000_000;
+                self.alarms.push(format!("the wall clock has jumped by {seconds} s: reading stops until it has stood for a minute"));
+            }
+            Belief::Believed => self.alarms.push("the wall clock is believed again: reading goes on".into()),
+            Belief::Steady | Belief::Waiting => {}
+        }
         self.feed_replay()?;
         self.end_epoch(now);
         self.bind_closed(now)?;
@@ -462,7 +489,7 @@ impl Engine {
     }
 
     fn open_epoch(&mut self, now: Now) {
-        let live = self.phase == Phase::Live && self.open.is_none();
+        let live = self.phase == Phase::Live && self.open.is_none() && self.guard.trusted();
         if live && (self.in_flight.len() as u64) < OPEN_EPOCHS_MAX {
             let epoch = self.last_opened.0.next();
             let opened = epochs::opening_time(now, self.last_opened.1);
@@ -489,45 +516,79 @@ impl Engine {
     fn bind_closed(&mut self, now: Now) -> Result<(), EngineError> {
         loop {
             let workers = self.config.workers;
-            let next = self.in_flight.iter().find(|(_, flight)| !flight.ticked).map(|(epoch, f)| (*epoch, f.closed.len()));
-            let Some((epoch, _)) = next.filter(|(_, closed)| *closed == workers) else { return Ok(()) };
-            let save = self.checkpoint_due(now);
-            let flight = self.in_flight.get_mut(&epoch).expect("it was just found");
-            let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
-            let new = match &flight.bound {
-                Some(_) => None,
-                None => {
-                    let bind = epochs::bind(epoch, flight.opened, self.tables.hash, &mut self.sources, &reports, now);
-                    flight.watermarks = epochs::watermarks(&self.config.plan, &self.sources);
-                    Some(bind)
-                }
+            let next = self.in_flight.iter().find(|(_, flight)| !flight.durable);
+            let Some((epoch, ticked, closed)) = next.map(|(epoch, flight)| (*epoch, flight.ticked, flight.closed.len())) else {
+                return Ok(());
             };
-            flight.ticked = true;
-            flight.save = save;
-            flight.positions = if new.is_some() { states(&self.sources) } else { BTreeMap::new() };
-            let closes = flight.closes;
-            let after: Arc<[EventTime]> = flight.watermarks.clone().into();
-            let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
-            self.last_watermarks = after;
-            self.checkpoint.epoch = if save { Some(epoch) } else { self.checkpoint.epoch };
-            self.tell(&Command::Tick(tick));
-            if let Some(bind) = new {
-                self.log.append(&LogRecord::Bind(bind))?;
+            if !ticked {
+                if closed < workers {
+                    return Ok(());
+                }
+                self.tick(epoch, now);
             }
-            if closes {
-                self.log.append(&LogRecord::End)?;
+            if !self.append_bind(epoch)? {
+                return Ok(());
             }
-            self.in_flight.get_mut(&epoch).expect("it was just found").durable = true;
-            self.look_at(&reports);
         }
+    }
+
+    /// Decides what is bound for an epoch and tells the workers.
+    fn tick(&mut self, epoch: Epoch, now: Now) {
+        let save = self.checkpoint_due(now);
+        let flight = self.in_flight.get_mut(&epoch).expect("a closed epoch is in flight");
+        let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
+        if flight.bound.is_none() {
+            let bind = epochs::bind(epoch, flight.opened, self.tables.hash, &mut self.sources, &reports, now);
+            flight.watermarks = epochs::watermarks(&self.config.plan, &self.sources);
+            flight.positions = states(&self.sources);
+            flight.to_append.push_back(LogRecord::Bind(bind));
+        }
+        if flight.closes {
+            flight.to_append.push_back(LogRecord::End);
+        }
+        flight.ticked = true;
+        flight.save = save;
+        let after: Arc<[EventTime]> = flight.watermarks.clone().into();
+        let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
+        self.last_watermarks = after;
+        self.checkpoint.epoch = if save { Some(epoch) } else { self.checkpoint.epoch };
+        self.tell(&Command::Tick(tick));
+        self.look_at(&reports);
+    }
+
+    /// Makes a ticked epoch durable; false if the disk is full. Then nothing of it leaves, and once [`OPEN_EPOCHS_MAX`]
+    /// epochs wait, reading stops. Each turn tries again.
+    fn append_bind(&mut self, epoch: Epoch) -> Result<bool, EngineError> {
+        let flight = self.in_flight.get_mut(&epoch).expect("a ticked epoch is in flight");
+        while let Some(record) = flight.to_append.front() {
+            match self.log.append(record) {
+                Ok(slot) => {
+                    let bound = matches!(flight.to_append.pop_front(), Some(LogRecord::Bind(_)));
+                    self.checkpoint.slot = if bound && flight.save { slot } else { self.checkpoint.slot };
+                }
+                Err(LogError::Blob(error @ BlobError::Full { .. })) => {
+                    if !std::mem::replace(&mut self.disk_full, true) {
+                        self.alarms.push(format!("{error}: reading stops until there is space"));
+                    }
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if std::mem::replace(&mut self.disk_full, false) {
+            self.alarms.push("there is space again: reading goes on".into());
+        }
+        flight.durable = true;
+        Ok(true)
     }
 
     /// Lag, finished inputs, and partitions that run too far ahead.
     fn look_at(&mut self, reports: &[PartitionReport]) {
-        let lag = |report: &&PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
+        let behind = |report: &PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
+        let lag = |report: &PartitionReport| if report.quiet || report.finished { 0 } else { behind(report) };
         for source in self.sources.values() {
             let of_stream = reports.iter().filter(|report| report.stream == source.stream);
-            self.status.lag.insert(source.stream, of_stream.map(|report| lag(&report)).sum());
+            self.status.lag.insert(source.stream, of_stream.map(lag).sum());
         }
         let known: usize = self.sources.values().map(|source| source.partitions.len()).sum();
         self.status.input_finished = known > 0 && reports.len() == known && reports.iter().all(|report| report.finished);
@@ -574,7 +635,7 @@ impl Engine {
     fn checkpoint_due(&self, now: Now) -> bool {
         let under_way = self.checkpoint.epoch.is_some() || self.phase == Phase::Replaying;
         let due = self.checkpoint.last_us.is_some_and(|last| now.running_us - last >= self.config.checkpoint_every.0);
-        !under_way && (due || self.checkpoint.wanted)
+        !under_way && (due || self.checkpoint.wanted || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_MAX)
     }
 
     /// Starts writing the checkpoint of `epoch` on a thread of its own.
@@ -618,7 +679,8 @@ impl Engine {
         let watermarks = self.ledger.epoch(passed).map(|info| info.watermarks);
         let until = |(index, view): (usize, &crate::plan::ViewPlan)| {
             let lateness = self.config.plan.streams[view.stream].lateness;
-            let (Some(watermarks), Some(retain)) = (&watermarks, self.config.retain.get(&index).copied().unwrap_or(Some(Span(0))))
+            let (Some(watermarks), Some(retain)) =
+                (&watermarks, self.config.retain.get(&index).copied().unwrap_or(Some(Span(0))))
             else {
                 return EventTime::MIN;
             };
@@ -630,20 +692,36 @@ impl Engine {
     /// Appends a written checkpoint to the log: the commit point. Then what is older than the last two goes.
     fn finish_checkpoint(&mut self) -> Result<(), EngineError> {
         let Some(result) = self.checkpoint.result.as_ref().and_then(|receiver| receiver.try_recv().ok()) else { return Ok(()) };
-        let (checkpoint, manifest) = result.map_err(|error| EngineError::Failed(format!("the checkpoint failed: {error}")))?;
-        let seq = self.log.append(&LogRecord::Checkpoint(checkpoint.clone()))?;
+        self.checkpoint.epoch = None;
+        self.checkpoint.result = None;
+        let (checkpoint, manifest) = match result {
+            Ok(written) => written,
+            // What was frozen stays frozen and is sealed by the next attempt.
+            Err(RunError::Blob(error @ BlobError::Full { .. })) => {
+                self.alarms.push(format!("no checkpoint: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(EngineError::Failed(format!("the checkpoint failed: {error}"))),
+        };
+        match self.log.append(&LogRecord::Checkpoint(checkpoint.clone())) {
+            Ok(_) => {}
+            Err(LogError::Blob(error @ BlobError::Full { .. })) => {
+                self.alarms.push(format!("no checkpoint: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.status.checkpoint = Some((manifest.epoch, manifest.opened));
         self.tell_sources(&manifest);
-        self.checkpoint.kept.push_back((seq, checkpoint, manifest));
+        self.checkpoint.kept.push_back((self.checkpoint.slot, checkpoint, manifest));
         while self.checkpoint.kept.len() > 2 {
             self.checkpoint.kept.pop_front();
         }
-        self.checkpoint.epoch = None;
-        self.checkpoint.result = None;
         let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
         let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
         checkpoint::clean_up(&*self.config.blobs, &self.ledger, &kept).map_err(failed)?;
         if self.checkpoint.kept.len() == 2 {
+            // What was bound while the older one was being written lies before its record, and belongs to its replay.
             self.log.prune(self.checkpoint.kept[0].0)?;
         }
         Ok(())
@@ -668,11 +746,12 @@ impl Engine {
         if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
             return;
         }
-        if self.patient && !(self.close && !self.ended) && !self.sinks_have_passed(self.effects_end) {
+        let to_complete = self.close && !self.ended;
+        if self.patient && !to_complete && !self.sinks_have_passed(self.effects_end) {
             return;
         }
         let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
-        if self.close && !self.ended {
+        if to_complete {
             self.ended = true;
             self.last_epoch(now, true);
         } else if saved == Some(self.last_opened.0) || self.last_opened.0 == Epoch(0) {
@@ -729,7 +808,8 @@ struct TableVersions {
 impl TableVersions {
     /// Keeps the rows as they are now, durably, before any epoch is bound to them.
     fn store(config: &EngineConfig) -> Result<TableVersions, EngineError> {
-        let tables = Tables::new(&config.plan.tables, &config.tables).map_err(|mistakes| EngineError::Refused(mistakes.join("\n")))?;
+        let tables =
+            Tables::new(&config.plan.tables, &config.tables).map_err(|mistakes| EngineError::Refused(mistakes.join("\n")))?;
         let tables = Arc::new(tables);
         if config.tables.is_empty() {
             return Ok(TableVersions { hash: 0, tables, older: BTreeMap::new() });
@@ -764,13 +844,16 @@ fn table_blob(hash: u64) -> String {
     format!("tables/{hash:016x}")
 }
 
-/// State of another job or build is refused, not misread.
-fn check_fingerprint(records: &[crate::log::Slot], own: u64) -> Result<(), EngineError> {
-    let last = records.iter().rev().find_map(|(_, record)| match record {
+fn last_fingerprint(records: &[crate::log::Slot]) -> Option<u64> {
+    records.iter().rev().find_map(|(_, record)| match record {
         LogRecord::Generation(generation) => Some(generation.fingerprint),
         _ => None,
-    });
-    match last {
+    })
+}
+
+/// State of another job or build is refused, not misread.
+fn check_fingerprint(found: Option<u64>, own: u64) -> Result<(), EngineError> {
+    match found {
         Some(other) if other != own => Err(EngineError::Refused(
             "the state was written by a different job file or build, so going on would change what was promised: \
              run with the old ones, or start with a new state folder"
@@ -778,6 +861,12 @@ fn check_fingerprint(records: &[crate::log::Slot], own: u64) -> Result<(), Engin
         )),
         _ => Ok(()),
     }
+}
+
+/// The slot in which `epoch` was bound; if that is pruned, the first slot that is left, and never above `checkpoint`.
+fn bound_slot(records: &[crate::log::Slot], epoch: Epoch, checkpoint: u64) -> u64 {
+    let after = records.iter().find(|(_, record)| matches!(record, LogRecord::Bind(bind) if bind.epoch >= epoch));
+    after.map_or(checkpoint, |(slot, _)| *slot).min(checkpoint)
 }
 
 fn restore_sources(sources: &mut BTreeMap<u32, SourceStream>, manifest: &Manifest) {

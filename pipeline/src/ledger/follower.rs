@@ -9,7 +9,6 @@ use super::key::{Key, RowKey, RowValue};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
-use crate::hash::Map;
 use crate::plan::{Plan, WindowPlan};
 use crate::ports::sink::{Cut, DeadLetterRow, Latest, Row, RowState, ViewProgress};
 use crate::run::RunError;
@@ -74,7 +73,7 @@ pub struct Follower {
     plan: Arc<Plan>,
     kept: Vec<Kept>,
     dead_letters: bool,
-    boards: BTreeMap<u32, Map<Group, Row>>,
+    boards: BTreeMap<u32, BTreeMap<Group, Row>>,
 }
 
 impl Follower {
@@ -167,7 +166,8 @@ impl Follower {
         let stream = self.plan.views[kept.view as usize].stream;
         let (before, now) = (span.cursor.watermark(stream).minus(delay), span.info.watermarks[stream].minus(delay));
         if corrections {
-            let complete = changed.filter(|(key, _)| key.as_row().is_some_and(|row| row.end <= before));
+            let due = |stored: &Stored| stored.value.as_deref().is_some_and(reopened);
+            let complete = changed.filter(|(key, stored)| key.as_row().is_some_and(|row| row.end <= before) || due(stored));
             owed.extend(complete.filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
         }
         if now > before {
@@ -215,11 +215,9 @@ impl Follower {
             if row.state == RowState::Gone {
                 let lost = newest.is_some_and(|newest| newest.start == row.start);
                 touched.entry(group).and_modify(|l| *l |= lost).or_insert(lost);
-            } else if newest.is_none_or(|newest| row.end >= newest.end) {
-                if newest.is_some() || board.len() < kept.board_groups_max {
-                    board.insert(group.clone(), row.clone());
-                    touched.entry(group).or_insert(false);
-                }
+            } else if newest.map_or(board.len() < kept.board_groups_max, |newest| row.end >= newest.end) {
+                board.insert(group.clone(), row.clone());
+                touched.entry(group).or_insert(false);
             }
         }
         if touched.values().any(|lost| *lost) {
@@ -235,19 +233,37 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether a row that ends at `end` has been due in the view's mode by now.
+    fn is_due(&self, kept: &Kept, end: EventTime, span: &Between<'_>) -> bool {
+        let view = &self.plan.views[kept.view as usize];
+        let watermark = span.info.watermarks[view.stream];
+        match kept.emission {
+            _ if view.window == WindowPlan::Unwindowed => true,
+            Emission::OnUpdate | Emission::Every(_) => true,
+            Emission::OnComplete => end <= watermark,
+            Emission::OnFinal => end.plus(self.plan.streams[view.stream].lateness) <= watermark,
+        }
+    }
+
     /// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is gone.
-    fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<Map<Group, Row>, RunError> {
-        let mut board: Map<Group, Row> = Map::default();
+    fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
+        let mut board: BTreeMap<Group, Row> = BTreeMap::new();
         let all = span.ledger.range(&Key::rows_from(kept.view, EventTime::MIN), &Key::rows_after(kept.view))?;
         for (key, stored) in all.iter().rev().filter(|(_, stored)| stored.epoch <= span.end) {
             let group = key.as_row().expect("a range of rows").group;
             if board.len() < kept.board_groups_max && !board.contains_key(&group) {
-                let row = self.row(kept, span, key, stored, None).filter(|row| row.state != RowState::Gone);
+                let row = self.row(kept, span, key, stored, None);
+                let row = row.filter(|row| row.state != RowState::Gone && self.is_due(kept, row.end, span));
                 board.extend(row.map(|row| (group, row)));
             }
         }
         Ok(board)
     }
+}
+
+/// Whether a stored row was complete once and is not now.
+fn reopened(value: &[u8]) -> bool {
+    postcard::from_bytes(value).is_ok_and(|value: RowValue| value.reopened)
 }
 
 /// Unwindowed rows never complete: they are written as they change.

@@ -36,6 +36,8 @@ pub struct RowValue {
     /// Open, complete or gone, as of the epoch.
     #[serde(with = "state")]
     pub state: RowState,
+    /// It was complete once and is not now; a mode that wrote it goes on writing it.
+    pub reopened: bool,
     /// One cell for each column.
     pub cells: Vec<Cell>,
 }

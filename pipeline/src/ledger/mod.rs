@@ -163,12 +163,20 @@ impl Ledger {
         inner.table.bytes() + inner.frozen.as_ref().map_or(0, |table| table.bytes()) + runs
     }
 
+    /// Bytes in the table that the next seal will write, roughly.
+    pub fn table_bytes(&self) -> usize {
+        self.read().table.bytes()
+    }
+
     /// Freezes the table as of now; [`Ledger::seal`] then writes it out. To be called at a checkpoint's epoch, right
-    /// after its append.
+    /// after its append. What an earlier seal could not write is frozen with it.
     pub fn freeze(&self) {
         let mut inner = self.inner.write().expect(LOCK);
-        assert!(inner.frozen.is_none(), "one checkpoint at a time");
-        inner.frozen = Some(Arc::new(std::mem::take(&mut inner.table)));
+        let mut table = std::mem::take(&mut inner.table);
+        if let Some(earlier) = inner.frozen.take() {
+            table.put_under(&earlier);
+        }
+        inner.frozen = Some(Arc::new(table));
     }
 
     /// Writes the frozen table as a run, merges runs where that pays, and returns what the manifest must list.

@@ -57,6 +57,15 @@ impl Table {
         }
     }
 
+    /// Adds what an older table holds, below what is here.
+    pub fn put_under(&mut self, older: &Table) {
+        self.bytes += older.bytes;
+        for (key, stored) in &older.entries {
+            self.entries.entry(key.clone()).or_insert_with(|| stored.clone());
+        }
+        self.by_epoch.extend(older.by_epoch.iter().map(|(epoch, keys)| (*epoch, keys.clone())));
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }

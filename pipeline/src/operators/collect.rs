@@ -107,7 +107,7 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> Collect<R, F> {
                 (cells, if change.end <= tick.after[view.stream] { RowState::Complete } else { RowState::Open })
             }
         };
-        part.rows.push((key, Some(RowValue { state, cells })));
+        part.rows.push((key, Some(RowValue { state, reopened: change.reopened, cells })));
     }
 }
 

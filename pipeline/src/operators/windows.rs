@@ -45,6 +45,8 @@ pub struct RowChange {
     pub start: EventTime,
     /// What happened.
     pub change: Change,
+    /// The row was complete once and is not now: a session that a late event has made longer. It stays due.
+    pub reopened: bool,
 }
 
 /// Cuts event time into windows.
@@ -214,10 +216,11 @@ impl EpochOperator for Windows {
     fn close(&mut self, tick: &Tick, out: &mut Vec<RowChange>) {
         for partial in self.pending.remove(&tick.epoch).unwrap_or_default() {
             let view = self.views.get_mut(&partial.view).expect("partials are made for this stream's views");
+            let watermark = tick.before[view.stream];
             match &mut view.state {
                 ViewState::Spans(spans) => spans.insert(partial),
                 ViewState::Sliding(sliding) => sliding.insert(partial),
-                ViewState::Sessions(sessions) => sessions.insert(partial),
+                ViewState::Sessions(sessions) => sessions.insert(partial, watermark),
             }
         }
         for view in self.views.values_mut() {
