@@ -23,7 +23,7 @@ const ROUND: Span = Span::seconds(1);
 /// How long the engine waits for its workers in one turn, in real time.
 const TURN: Duration = Duration::from_millis(1);
 /// After so much real time without an end, something is wrong.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Messages that are not read in so much real time are held back on purpose: their partition runs too far ahead.
 const HELD_BACK: Duration = Duration::from_secs(2);
 
@@ -135,7 +135,9 @@ impl<'j> Stage<'j> {
     /// Ends the engine and starts another one from its state.
     pub fn restart(&mut self, workers: Option<usize>, how: Ending) -> Result<(), String> {
         if how == Ending::Stop {
-            self.engine.as_mut().expect("an engine runs between two steps").stop(false);
+            let engine = self.engine.as_mut().expect("an engine runs between two steps");
+            engine.stop(false);
+            engine.do_not_wait_for_sinks();
             self.until("stop", |engine| engine.phase() == Phase::Done)?;
         }
         self.end();
