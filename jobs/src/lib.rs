@@ -4,6 +4,7 @@
 //! jobs: sources, engine and sinks, a thread each; [`live`] shows them; [`demo`] runs one on nothing but the embedded
 //! store and proves it with [`recompute`].
 
+pub mod cases;
 pub mod cli;
 pub mod demo;
 pub mod inspect;
