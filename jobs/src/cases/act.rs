@@ -7,6 +7,7 @@ use super::read::{Action, Case, Step};
 use super::report::{Failure, Outcome};
 use super::stage::Stage;
 use crate::jobfile::Job;
+use std::collections::BTreeMap;
 
 /// Runs a case.
 pub fn outcome(job: &Job, case: &Case) -> Outcome {
@@ -47,13 +48,15 @@ fn differences(job: &Job, stage: &Stage<'_>, expectation: &Expectation) -> Resul
         all.extend(compare::letters(expected, letters.iter().map(|letter| found::letter(letter, plan)).collect()));
     }
     let status = stage.engine().status();
+    let mut counts: BTreeMap<usize, String> = BTreeMap::new();
     for (stream, counted, expected) in &expectation.counts {
         let there = found::count(&status, *stream, *counted);
         if there != *expected {
-            let name = &plan.streams[*stream].name;
-            all.push(format!("counts of {name}\n  {}   expected {expected}   found {there}", counted.name()));
+            let text = counts.entry(*stream).or_insert_with(|| format!("counts of {}", plan.streams[*stream].name));
+            *text += &format!("\n  {}   expected {expected}   found {there}", counted.name());
         }
     }
+    all.extend(counts.into_values());
     for (stream, expected) in &expectation.watermarks {
         let there = status.watermarks[*stream];
         if there != *expected {

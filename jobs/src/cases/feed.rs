@@ -3,7 +3,7 @@
 use caudal_pipeline::ports::memory::MemorySource;
 use caudal_pipeline::ports::source::{Discovered, Position, Reader, Replay, Source, SourceError};
 use caudal_pipeline::record::{Message, Offset, Partition, PartitionIndex};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
@@ -11,6 +11,17 @@ struct Shared {
     topics: BTreeMap<String, MemorySource>,
     /// The next offset that has not been read, by partition.
     read: BTreeMap<Partition, u64>,
+    /// Those that the engine holds back, because they run too far ahead of another.
+    paused: BTreeSet<Partition>,
+}
+
+/// Messages that no reader has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// They will be read without further ado.
+    pub waiting: u64,
+    /// Their partition is held back.
+    pub held_back: u64,
 }
 
 /// See the module. Cheap to clone; clones share the messages.
@@ -40,18 +51,19 @@ impl Feed {
         source.push(partition, message);
     }
 
-    /// Messages that no reader has taken yet.
-    pub fn unread(&self) -> u64 {
+    /// What is sent and not read.
+    pub fn unread(&self) -> Unread {
         let shared = self.shared.lock().expect(LOCK);
-        let of = |source: &MemorySource| -> u64 {
-            let partitions = source.discover().expect("memory can be looked at");
-            let unread = partitions.into_iter().map(|found| {
+        let mut unread = Unread::default();
+        for source in shared.topics.values() {
+            for found in source.discover().expect("memory can be looked at") {
                 let sent = source.messages(found.partition.number as usize).len() as u64;
-                sent - shared.read.get(&found.partition).copied().unwrap_or(0).min(sent)
-            });
-            unread.sum()
-        };
-        shared.topics.values().map(of).sum()
+                let left = sent - shared.read.get(&found.partition).copied().unwrap_or(0);
+                let held_back = shared.paused.contains(&found.partition);
+                *(if held_back { &mut unread.held_back } else { &mut unread.waiting }) += left;
+            }
+        }
+        unread
     }
 }
 
@@ -90,6 +102,7 @@ impl Reader for FeedReader {
             self.topics.insert(partition.topic.clone(), source.reader()?);
         }
         self.partitions.insert(index, partition.clone());
+        self.feed.shared.lock().expect(LOCK).paused.remove(partition);
         self.topics.get_mut(&partition.topic).expect("it was just added").assign(index, partition, next)
     }
 
@@ -109,6 +122,8 @@ impl Reader for FeedReader {
             && let Some(reader) = self.topics.get_mut(&partition.topic)
         {
             reader.pause(index, paused);
+            let all = &mut self.feed.shared.lock().expect(LOCK).paused;
+            let _ = if paused { all.insert(partition.clone()) } else { all.remove(partition) };
         }
     }
 

@@ -21,16 +21,29 @@
 //!
 //! | step | does |
 //! |---|---|
-//! | `send: {stream: [event…]}` | sends, reads and finishes them all; takes one second. A map is JSON, a text is sent as it is. In a map `$like: name` starts from a shared event, `$without: [/pointer]` takes parts away; `$text`, `$hex` and `$tombstone` replace the body, `$size: 2MiB` pads it; `$topic`, `$partition`, `$key`, `$header.X` say how it is sent, `$times` how often |
+//! | `send: {stream: [event…]}` | sends, reads and finishes them all; takes one second |
 //! | `advance: 5m` | lets time pass, wall clock and running time, while nothing arrives |
-//! | `watermark: {stream: time}` | lets time pass, while nothing arrives, until the stream's event time is complete up to there: by its own idle rule, as in life |
+//! | `watermark: {stream: time}` | lets time pass, while nothing arrives, until the stream's event time is complete up to there |
 //! | `idle: stream` | lets time pass for as long as the stream's `idle_after` |
-//! | `restart: {workers: 3, how: kill}` | `kill` drops everything but the state, `stop` drains and checkpoints; then starts anew on so many workers |
-//! | `expect: {…}` | compares: all rows of a view, or `{contains: […]}` some, by the columns that are written; all dead letters so far; counts; `watermarks` |
+//! | `restart: {workers: 3, how: kill}` | `kill` leaves nothing but the state, `stop` drains and checkpoints; then starts anew |
+//! | `expect: {…}` | compares with what is there now |
+//!
+//! *Events.* A map is sent as JSON, a text as it is. In a map, `$like: name` starts from a shared event and
+//! `$without: [/pointer]` takes parts away; `$text`, `$hex` and `$tombstone: true` replace the body, `$size: 2MiB` pads it;
+//! `$topic`, `$partition`, `$key` and `$header.X` say how it is sent, `$times` how often.
+//!
+//! *Watermarks.* Nothing sets a watermark: it follows the events, and once all partitions are idle it follows time. That
+//! rule is what `watermark` relies on, so it takes as long as it would in life, and reaches the time or up to a second
+//! more. Where the job says `all_idle: hold`, or nothing was sent, it fails and says so: send an event instead.
+//!
+//! *Expectations.* `views: {name: [row…]}` are all rows of a view, `{contains: [row…]}` some of them. Only columns that are
+//! written are compared; `window_start`, `window_end` and the group tell which row is meant. `state` is as of now: `open`,
+//! `complete` or `final`; rows of merged sessions show where `gone` is asked for. `dead_letters` are all of them so far:
+//! `path` is that of any violation, `message` and `payload` are words within. `counts: {stream: {received: 2, late: 1}}`
+//! and `watermarks: {stream: time}` are as of now.
 //!
 //! Sources, state and clock are in memory, so that a case gives the same result everywhere. Messages are decoded, judged
-//! and aggregated by the job's own plan; its sinks are not started. A row's `state` is as of now: `open`, `complete`,
-//! `final` or `gone`. Nothing sleeps.
+//! and aggregated by the job's own plan; its sinks are not started. Nothing sleeps.
 
 mod act;
 mod compare;

@@ -8,7 +8,7 @@ pub fn parse(text: &str, start_us: i64) -> Result<i64, String> {
     }
     let day = start_us.div_euclid(DAY_US) * DAY_US;
     match text.parse::<jiff::civil::Time>() {
-        Ok(time) if !text.contains(['T', '-', '+', 'Z']) => {
+        Ok(time) if text.contains(':') && !text.contains(['T', '-', '+', 'Z']) => {
             let since = time.duration_since(jiff::civil::Time::midnight());
             Ok(day + i64::try_from(since.as_micros()).expect("less than a day"))
         }

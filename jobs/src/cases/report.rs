@@ -1,9 +1,10 @@
 //! What became of the cases, and how people read it.
 
+use serde::Serialize;
 use std::fmt;
 
 /// All cases of a job that were run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The job.
     pub job: String,
@@ -12,7 +13,7 @@ pub struct Report {
 }
 
 /// One case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// Its name.
     pub name: String,
@@ -25,7 +26,7 @@ pub struct Outcome {
 }
 
 /// Where a case went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// The step, from 1.
     pub step: usize,

@@ -29,7 +29,7 @@ fn words(column_type: &ColumnType) -> String {
     match column_type {
         ColumnType::Bool => "true or false".into(),
         ColumnType::Integer => "a whole number".into(),
-        ColumnType::Decimal(_) => "a number".into(),
+        ColumnType::Decimal(_) => "a number in plain digits".into(),
         ColumnType::Text => "a text".into(),
         ColumnType::Time => "a time".into(),
         ColumnType::List(of) => format!("a list, each item {}", words(of)),
