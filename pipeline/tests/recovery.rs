@@ -141,7 +141,7 @@ fn start(
     let expected = spoiled.intact(disk).last().copied();
     let newest = spoiled.newest_epoch(disk);
     let tables = table_rows(random.below(3));
-    let mut engine = Engine::start(EngineConfig { tables, ..config(plan, source, disk, workers) }).unwrap();
+    let mut engine = started(EngineConfig { tables, ..config(plan, source, disk, workers) });
     assert_eq!(engine.status().checkpoint.map(|(epoch, _)| epoch), expected, "the newest whole checkpoint is the start");
     assert_eq!(!engine.alarms().is_empty(), expected != newest, "an alarm tells of what was passed over, and only then");
     exercised.from_a_checkpoint += usize::from(expected.is_some());

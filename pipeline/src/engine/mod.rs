@@ -180,6 +180,8 @@ pub struct Status {
     pub counts: Counts,
     /// Row changes since the job began.
     pub row_counts: RowCounts,
+    /// Epochs that are opened and not in the ledger, the one being read included.
+    pub open_epochs: usize,
     /// Messages known to be unread, by source stream, where sources tell.
     pub lag: BTreeMap<u32, u64>,
     /// Sources in trouble, by stream.
@@ -356,6 +358,7 @@ impl Engine {
         status.intake_paused = self.gauges.intake_paused.load(Ordering::Relaxed);
         status.held_back = self.held_back();
         status.ledger_bytes = self.ledger.resident_bytes();
+        status.open_epochs = self.in_flight.len();
         status
     }
 
