@@ -11,6 +11,7 @@
 
 mod clock;
 mod discovery;
+mod events;
 mod intake;
 mod sinks;
 mod sources;
@@ -361,9 +362,16 @@ fn end(
 }
 
 fn publish(engine: &mut Engine, shared: &Shared) {
-    shared.alarms.lock().expect(LOCK).extend(engine.alarms());
+    let alarms = engine.alarms();
+    let job = shared.plan.name.as_str();
+    alarms.iter().for_each(|what| events::Alarm { job, what }.emit());
+    shared.alarms.lock().expect(LOCK).extend(alarms);
     let published = Published { status: engine.status(), phase: Some(engine.phase()), generation: engine.generation() };
-    *shared.status.lock().expect(LOCK) = published;
+    let (phase, generation) = (engine.phase(), engine.generation());
+    let before = std::mem::replace(&mut *shared.status.lock().expect(LOCK), published);
+    if before.phase != Some(phase) {
+        events::PhaseChanged { job, phase, generation }.emit();
+    }
 }
 
 fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> Result<Vec<Vec<Option<String>>>, RunError> {

@@ -99,6 +99,29 @@ fn what_is_wrong_with_a_request_is_told_as_problem_json() {
     assert_eq!(rows(&run, 1).len(), 1, "nothing else was taken");
 }
 
+/// A client that got no answer sends again: without an id in the events, its key tells.
+#[test]
+fn a_request_that_is_repeated_under_its_key_counts_once() {
+    let folder = Folder::new("repeated");
+    let mut run = Run::start(&folder.0, &POSTED.replace("    id: /id\n", ""));
+    let address = run.public();
+    let both = json!([event(1, "gen-01", 1.0), event(2, "gen-01", 2.0)]).to_string();
+    for (headers, body) in [
+        (&[JSON, "idempotency-key: a"][..], both.clone()),
+        (&[JSON, "idempotency-key: a"], both.clone()),
+        (&[JSON, "idempotency-key: b"], both.clone()),
+        (&[JSON, "idempotency-key: b"], json!([event(9, "gen-02", 9.0)]).to_string()),
+        (&[JSON], both),
+    ] {
+        assert_eq!(post(address, headers, &body).status, 200);
+    }
+    assert_eq!(rows(&run, 6), [("gen-01".to_owned(), 6, "2.0".to_owned())]);
+    let letters = run.store().dead_letter_counts().unwrap();
+    assert_eq!(letters, [("readings".to_owned(), "conflict".to_owned(), 1)]);
+    let duplicates = r#"caudal_events_duplicate_total{caudal_job="posted",stream="readings"} 2"#;
+    until("two events are counted as duplicates", || run.get("/metrics").1.contains(duplicates).then_some(()));
+}
+
 /// Two jobs of a process take events on one port.
 #[test]
 fn jobs_share_the_port() {
