@@ -146,9 +146,10 @@ fn run_jobs(args: &RunArgs) -> u8 {
         (name, seen, std::thread::spawn(move || run::job(&job, &settings, &shared, Vec::new())))
     };
     let running: Vec<_> = jobs.iter().map(start).collect();
-    watch(&running.iter().map(|(_, shared, thread)| (shared.clone(), thread.is_finished())).map(|(s, _)| s).collect::<Vec<_>>(), &|| {
-        running.iter().all(|(_, _, thread)| thread.is_finished())
-    });
+    watch(
+        &running.iter().map(|(_, shared, thread)| (shared.clone(), thread.is_finished())).map(|(s, _)| s).collect::<Vec<_>>(),
+        &|| running.iter().all(|(_, _, thread)| thread.is_finished()),
+    );
     let mut worst = 0;
     for (name, _, thread) in running {
         match thread.join() {

@@ -135,7 +135,9 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
     let refused = |error: SinkError| RunError::Refused(format!("sinks.{}: {error}", spec.name));
     let (store, board): (Store, usize) = match &spec.store {
         StoreSpec::Redis(config) => (Box::new(redis::RedisSink::new(config.clone(), context.clone())), config.board_groups_max),
-        StoreSpec::Cassandra(config) => (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX),
+        StoreSpec::Cassandra(config) => {
+            (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX)
+        }
         StoreSpec::Kafka(config) => (Box::new(kafka::sink::KafkaSink::new(config.clone(), context.clone()).map_err(refused)?), 0),
         StoreSpec::File(config) => (Box::new(file::Sink::new(config.clone(), context.clone())), 0),
         StoreSpec::Embedded => {
@@ -149,12 +151,7 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
         retain: spec.retain,
         board_groups_max: board,
     };
-    Ok(Prepared {
-        name: spec.name.clone(),
-        store,
-        kept: spec.keep.iter().map(kept).collect(),
-        dead_letters: spec.dead_letters,
-    })
+    Ok(Prepared { name: spec.name.clone(), store, kept: spec.keep.iter().map(kept).collect(), dead_letters: spec.dead_letters })
 }
 
 fn emission(emission: Emission) -> ledger::Emission {
