@@ -134,7 +134,7 @@ fn take_away(body: &mut Json, pointer: &str) -> bool {
 fn bytes(hex: &At<'_>, mistakes: &mut Mistakes) -> Vec<u8> {
     let digits: Vec<u8> = hex.text().unwrap_or_default().bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes = (digits.len() % 2 == 0).then(|| digits.chunks(2).map(pair).collect::<Option<Vec<u8>>>()).flatten();
+    let bytes = digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(pair).collect::<Option<Vec<u8>>>()).flatten();
     bytes.unwrap_or_else(|| {
         hex.mistake(mistakes, "expected pairs of hexadecimal digits, such as '7b ff 7d'");
         Vec::new()
