@@ -6,6 +6,8 @@
 //! ```
 //! `CAUDAL_SEED=n cargo test -p caudal-pipeline --test recovery` repeats a run.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is given a seed and has a deadline")]
+
 mod harness;
 
 #[path = "recovery/history.rs"]

@@ -2,6 +2,8 @@
 //!
 //! The recomputation takes only the messages and what the commit log bound (which messages form an epoch, and W). From
 //! those it decides every verdict and every row anew, by the plainest loops.
+//!
+//! The file stays whole because job, run and recomputation state the same rules and are read side by side.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is given a seed and has a deadline")]
