@@ -239,7 +239,7 @@ impl EpochOperator for Rows {
                 gone.insert(upper);
             }
         }
-        let row = |upper: Upper, change| RowChange { view: self.rules.view, end: upper.end, group: upper.group, start: upper.start, change };
+        let row = |upper: Upper, change| RowChange { view: self.rules.view, end: upper.end, group: upper.group, start: upper.start, change, was_complete: false };
         out.extend(gone.into_iter().filter(|upper| !now.contains_key(upper)).map(|upper| row(upper, Change::Gone)));
         out.extend(now.into_iter().map(|(upper, accs)| row(upper, Change::Value(accs))));
     }

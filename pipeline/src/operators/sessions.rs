@@ -18,7 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 struct Session {
     last: EventTime,
+    /// It was complete once; a later event may have moved its end since.
+    was_complete: bool,
     accs: Accs,
+}
+
+/// A session before the epoch.
+#[derive(Clone, Copy)]
+struct Before {
+    end: EventTime,
+    was_complete: bool,
 }
 
 pub(super) struct Sessions {
@@ -26,8 +35,8 @@ pub(super) struct Sessions {
     gap: Span,
     groups: BTreeMap<Group, BTreeMap<EventTime, Session>>,
     by_end: BTreeSet<(EventTime, Group, EventTime)>,
-    /// Sessions touched in this epoch, and where those that existed before it ended then.
-    touched: BTreeMap<(Group, EventTime), Option<EventTime>>,
+    /// Sessions touched in this epoch, and those that existed before it as they were then.
+    touched: BTreeMap<(Group, EventTime), Option<Before>>,
 }
 
 impl Sessions {
@@ -48,23 +57,27 @@ impl Sessions {
             let session = sessions.remove(&at).expect("it was just found");
             let end = session.last.plus(self.gap);
             self.by_end.remove(&(end, group.clone(), at));
-            self.touched.entry((group.clone(), at)).or_insert(Some(end));
+            self.touched.entry((group.clone(), at)).or_insert(Some(Before { end, was_complete: session.was_complete }));
             (start, last) = (start.min(at), last.max(session.last));
             self.rules.merge(&mut accs, &session.accs);
         }
-        sessions.insert(start, Session { last, accs });
+        sessions.insert(start, Session { last, was_complete: false, accs });
         self.by_end.insert((last.plus(self.gap), group.clone(), start));
         self.touched.entry((group, start)).or_insert(None);
     }
 
-    /// Emits what changed since the last call, then drops what is final.
-    pub fn close(&mut self, after: EventTime, out: &mut Vec<RowChange>) {
-        for ((group, start), previous_end) in std::mem::take(&mut self.touched) {
-            let now = self.groups.get(&group).and_then(|sessions| sessions.get(&start));
-            let row = |end, change| RowChange { view: self.rules.view, end, group: group.clone(), start, change };
-            let now = now.map(|session| (session.last.plus(self.gap), session.accs.clone()));
-            if let Some(previous) = previous_end.filter(|end| now.as_ref().is_none_or(|(now, _)| now != end)) {
-                out.push(row(previous, if now.is_some() { Change::Moved } else { Change::Gone }));
+    /// Emits what changed since the last call (W passed from `before` to `after`), then drops what is final.
+    pub fn close(&mut self, before: EventTime, after: EventTime, out: &mut Vec<RowChange>) {
+        for ((group, start), previous) in std::mem::take(&mut self.touched) {
+            let now = self.groups.get_mut(&group).and_then(|sessions| sessions.get_mut(&start));
+            let was_complete = previous.is_some_and(|previous| previous.was_complete || previous.end <= before);
+            let row = |end, change| RowChange { view: self.rules.view, end, group: group.clone(), start, change, was_complete };
+            let now = now.map(|session| {
+                session.was_complete = was_complete;
+                (session.last.plus(self.gap), session.accs.clone())
+            });
+            if let Some(previous) = previous.filter(|previous| now.as_ref().is_none_or(|(now, _)| *now != previous.end)) {
+                out.push(row(previous.end, if now.is_some() { Change::Moved } else { Change::Gone }));
             }
             if let Some((end, accs)) = now {
                 out.push(row(end, Change::Value(accs)));
@@ -82,15 +95,15 @@ impl Sessions {
     }
 
     pub fn save(&self) -> Vec<StateRow> {
-        let row = |group: &Group, start: &EventTime, s: &Session| StateRow::new(group.route(), &(group, start), &(s.last, &s.accs));
+        let row = |group: &Group, start: &EventTime, s: &Session| StateRow::new(group.route(), &(group, start), &(s.last, s.was_complete, &s.accs));
         self.groups.iter().flat_map(|(group, sessions)| sessions.iter().map(move |(start, s)| row(group, start, s))).collect()
     }
 
     pub fn load(&mut self, row: &StateRow) {
         let saved = "a saved session is what this view saved";
         let (group, start): (Group, EventTime) = postcard::from_bytes(&row.key).expect(saved);
-        let (last, accs): (EventTime, Accs) = postcard::from_bytes(&row.value).expect(saved);
+        let (last, was_complete, accs): (EventTime, bool, Accs) = postcard::from_bytes(&row.value).expect(saved);
         self.by_end.insert((last.plus(self.gap), group.clone(), start));
-        self.groups.entry(group).or_default().insert(start, Session { last, accs });
+        self.groups.entry(group).or_default().insert(start, Session { last, was_complete, accs });
     }
 }

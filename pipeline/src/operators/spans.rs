@@ -41,7 +41,7 @@ impl Spans {
         for (end, group) in self.touched.drain() {
             let window = &self.windows[&end];
             let change = Change::Value(window.rows[&group].clone());
-            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change });
+            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change, was_complete: false });
         }
         while self.windows.first_key_value().is_some_and(|(end, _)| self.rules.is_final(*end, after)) {
             self.windows.pop_first();

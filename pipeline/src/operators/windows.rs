@@ -45,6 +45,8 @@ pub struct RowChange {
     pub start: EventTime,
     /// What happened.
     pub change: Change,
+    /// A session that was complete under an earlier end: moving its end re-opens it.
+    pub was_complete: bool,
 }
 
 /// Cuts event time into windows.
@@ -225,7 +227,7 @@ impl EpochOperator for Windows {
             match &mut view.state {
                 ViewState::Spans(spans) => spans.close(after, out),
                 ViewState::Sliding(sliding) => sliding.close(before, after, out),
-                ViewState::Sessions(sessions) => sessions.close(after, out),
+                ViewState::Sessions(sessions) => sessions.close(before, after, out),
             }
             if tick.save {
                 let rows = match &view.state {
