@@ -771,7 +771,7 @@ impl Engine {
         }
         let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
         let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
-        checkpoint::clean_up(&*self.config.blobs, &self.ledger, &kept).map_err(failed)?;
+        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept).map_err(failed)?;
         if self.checkpoint.kept.len() == 2 {
             // What was bound while the older one was being written lies before its record, and belongs to its replay.
             self.log.prune(self.checkpoint.kept[0].0)?;
