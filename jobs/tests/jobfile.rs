@@ -40,7 +40,7 @@ fn read_job(name: &str, overrides: Vec<Override>) -> Result<Job, Mistakes> {
             }),
         },
         overrides,
-        fits: &|plan| match plan.limits.memory_bytes {
+        fits: &|job| match job.plan.limits.memory_bytes {
             Some(bytes) if bytes < 1 << 20 => Err(format!("{bytes} B cannot hold the job, which needs 1 MiB")),
             _ => Ok(()),
         },

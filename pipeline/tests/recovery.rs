@@ -6,6 +6,8 @@
 //! ```
 //! `CAUDAL_SEED=n cargo test -p caudal-pipeline --test recovery` repeats a run.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is given a seed and has a deadline")]
+
 mod harness;
 
 #[path = "recovery/history.rs"]
@@ -141,7 +143,7 @@ fn start(
     let expected = spoiled.intact(disk).last().copied();
     let newest = spoiled.newest_epoch(disk);
     let tables = table_rows(random.below(3));
-    let mut engine = Engine::start(EngineConfig { tables, ..config(plan, source, disk, workers) }).unwrap();
+    let mut engine = started(EngineConfig { tables, ..config(plan, source, disk, workers) });
     assert_eq!(engine.status().checkpoint.map(|(epoch, _)| epoch), expected, "the newest whole checkpoint is the start");
     assert_eq!(!engine.alarms().is_empty(), expected != newest, "an alarm tells of what was passed over, and only then");
     exercised.from_a_checkpoint += usize::from(expected.is_some());

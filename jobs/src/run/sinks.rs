@@ -1,6 +1,7 @@
 //! A thread for each sink: asks the ledger what is owed, writes it, moves the cursor. A dead store delays only itself.
 
 use super::discovery::pause;
+use super::events::{SinkFailing, SinkRecovered, SinkStopped};
 use super::{LOCK, RunError, Shared, Stop, Store};
 use crate::jobfile::{Emission, Job, SinkSpec, StoreSpec};
 use caudal_connectors::context::{SinkContext, ViewDescription};
@@ -135,7 +136,9 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
     let refused = |error: SinkError| RunError::Refused(format!("sinks.{}: {error}", spec.name));
     let (store, board): (Store, usize) = match &spec.store {
         StoreSpec::Redis(config) => (Box::new(redis::RedisSink::new(config.clone(), context.clone())), config.board_groups_max),
-        StoreSpec::Cassandra(config) => (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX),
+        StoreSpec::Cassandra(config) => {
+            (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX)
+        }
         StoreSpec::Kafka(config) => (Box::new(kafka::sink::KafkaSink::new(config.clone(), context.clone()).map_err(refused)?), 0),
         StoreSpec::File(config) => (Box::new(file::Sink::new(config.clone(), context.clone())), 0),
         StoreSpec::Embedded => {
@@ -149,12 +152,7 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
         retain: spec.retain,
         board_groups_max: board,
     };
-    Ok(Prepared {
-        name: spec.name.clone(),
-        store,
-        kept: spec.keep.iter().map(kept).collect(),
-        dead_letters: spec.dead_letters,
-    })
+    Ok(Prepared { name: spec.name.clone(), store, kept: spec.keep.iter().map(kept).collect(), dead_letters: spec.dead_letters })
 }
 
 fn emission(emission: Emission) -> ledger::Emission {
@@ -230,6 +228,7 @@ impl SinkThread {
                 Ok(true) => back_off = BACK_OFF,
                 Ok(false) => std::thread::park_timeout(LOOK),
                 Err(SinkError::Stop(why)) => {
+                    SinkStopped { job: &self.shared.plan.name, sink: &self.name, why: &why }.emit();
                     self.status.state = SinkState::Stopped(why);
                     self.publish();
                     return;
@@ -237,6 +236,9 @@ impl SinkThread {
                 Err(SinkError::Retry(why)) => {
                     self.ready = false;
                     self.status.retries += 1;
+                    if self.status.failing_since.is_none() {
+                        SinkFailing { job: &self.shared.plan.name, sink: &self.name, why: &why }.emit();
+                    }
                     self.status.failing_since.get_or_insert_with(super::clock::wall_us);
                     self.status.state = SinkState::Retrying(why);
                     self.publish();
@@ -253,8 +255,10 @@ impl SinkThread {
         if !self.ready {
             self.store.prepare()?;
             self.ready = true;
-            self.status.failing_since = None;
-            self.status.state = SinkState::Ok;
+            // A store that failed is only there again once a write succeeds.
+            if self.status.failing_since.is_none() {
+                self.status.state = SinkState::Ok;
+            }
             self.publish();
         }
         let cut = self.follower.cut(&self.ledger, &self.cursor).map_err(|error| SinkError::Retry(error.to_string()))?;
@@ -263,7 +267,9 @@ impl SinkThread {
         self.cursor = next;
         self.cursors.lock().expect(LOCK).insert(self.name.clone(), self.cursor.clone());
         self.status.state = SinkState::Ok;
-        self.status.failing_since = None;
+        if self.status.failing_since.take().is_some() {
+            SinkRecovered { job: &self.shared.plan.name, sink: &self.name, retries: self.status.retries }.emit();
+        }
         self.status.written = cut.version;
         self.status.rows += cut.rows.len() as u64;
         self.status.dead_letters += cut.dead_letters.len() as u64;

@@ -40,7 +40,7 @@ fn credits_and_debits_are_equal_whenever_one_looks() {
     running.until_read(events.len() as u64);
     running.until("the first day is complete", |running| {
         let watermark = running.shared().published().status.watermarks.first().copied()?;
-        (watermark.0 > 0 && watermark.to_string() > "2026-03-20T23:01:00Z".to_owned()).then_some(())
+        (watermark.0 > 0 && watermark.to_string().as_str() > "2026-03-20T23:01:00Z").then_some(())
     });
     let status = running.drain();
     ended.store(true, Ordering::SeqCst);

@@ -36,7 +36,7 @@ fn windows_metrics_and_dead_letters_are_right_in_every_store_and_topic() {
     // Keys are regions and partitions three, so that some partition may hold nothing: it is waited for until it is idle.
     running.until("the first day is complete", |running| {
         let watermark = running.shared().published().status.watermarks.first().copied()?;
-        (watermark.to_string() > "2026-03-21T00:01:00Z".to_owned() && watermark.0 > 0).then_some(())
+        (watermark.to_string().as_str() > "2026-03-21T00:01:00Z" && watermark.0 > 0).then_some(())
     });
     let status = running.drain();
 

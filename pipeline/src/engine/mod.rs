@@ -132,6 +132,41 @@ pub enum Phase {
     Done,
 }
 
+/// Why nothing is read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HeldBack {
+    /// The wall clock has jumped and is not believed yet.
+    ClockJumped,
+    /// What was read cannot be bound.
+    DiskFull,
+    /// As much is in flight as may be.
+    InFlight,
+}
+
+impl HeldBack {
+    /// All reasons.
+    pub const ALL: [HeldBack; 3] = [HeldBack::ClockJumped, HeldBack::DiskFull, HeldBack::InFlight];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            HeldBack::ClockJumped => "clock_jumped",
+            HeldBack::DiskFull => "disk_full",
+            HeldBack::InFlight => "in_flight",
+        }
+    }
+}
+
+impl std::fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            HeldBack::ClockJumped => "the wall clock has jumped and is not believed yet",
+            HeldBack::DiskFull => "the disk is full",
+            HeldBack::InFlight => "as much is in flight as may be",
+        })
+    }
+}
+
 /// Figures for people, metrics and tests; all counts are as of `epoch`.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
@@ -145,6 +180,8 @@ pub struct Status {
     pub counts: Counts,
     /// Row changes since the job began.
     pub row_counts: RowCounts,
+    /// Epochs that are opened and not in the ledger, the one being read included.
+    pub open_epochs: usize,
     /// Messages known to be unread, by source stream, where sources tell.
     pub lag: BTreeMap<u32, u64>,
     /// Sources in trouble, by stream.
@@ -153,6 +190,8 @@ pub struct Status {
     pub in_flight_bytes: u64,
     /// Times intake was held back.
     pub intake_paused: u64,
+    /// Why nothing is read now, if that is so.
+    pub held_back: Option<HeldBack>,
     /// Bytes of ledger in memory.
     pub ledger_bytes: usize,
     /// The newest checkpoint's epoch and version.
@@ -320,8 +359,21 @@ impl Engine {
         let mut status = self.status.clone();
         status.in_flight_bytes = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
         status.intake_paused = self.gauges.intake_paused.load(Ordering::Relaxed);
+        status.held_back = self.held_back();
         status.ledger_bytes = self.ledger.resident_bytes();
+        status.open_epochs = self.in_flight.len();
         status
+    }
+
+    /// Why nothing is read now, if that is so.
+    pub fn held_back(&self) -> Option<HeldBack> {
+        let in_flight = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
+        let holds = |reason: &HeldBack| match reason {
+            HeldBack::ClockJumped => !self.guard.trusted(),
+            HeldBack::DiskFull => self.disk_full,
+            HeldBack::InFlight => in_flight > self.config.in_flight_bytes_max,
+        };
+        HeldBack::ALL.into_iter().find(holds)
     }
 
     /// What it is doing.
@@ -728,7 +780,7 @@ impl Engine {
         }
         let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
         let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
-        checkpoint::clean_up(&*self.config.blobs, &self.ledger, &kept).map_err(failed)?;
+        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept).map_err(failed)?;
         if self.checkpoint.kept.len() == 2 {
             // What was bound while the older one was being written lies before its record, and belongs to its replay.
             self.log.prune(self.checkpoint.kept[0].0)?;

@@ -8,7 +8,7 @@ use super::{EpochOperator, Tick};
 use crate::decode::Derivation;
 use crate::hash::{HashedMap, Map};
 use crate::plan::{DeduplicateScope, StreamPlan};
-use crate::record::{Origin, Reason, Record, Rejection, Verdict};
+use crate::record::{Id, Origin, Reason, Record, Rejection, Verdict};
 use crate::state::{SaveState, StateRows, StateRow};
 use crate::time::{Epoch, EventTime, Span};
 use std::collections::BTreeMap;
@@ -144,6 +144,11 @@ impl Judge {
         let hashes: Vec<[u64; 2]> = records.iter().map(|record| halves(record.id.hash())).collect();
         let mut undecided = Vec::with_capacity(records.len());
         for (at, record) in records.iter().enumerate().filter(|(at, _)| !too_late[*at]) {
+            if matches!(record.id, Id::Origin(_)) {
+                // An origin cannot repeat: there is nothing to remember.
+                verdicts[at] = passed(record);
+                continue;
+            }
             let table = if self.by_partition { record.origin.partition.0 } else { 0 };
             let ids = self.ids.entry(table).or_insert_with(|| Ids::new(within));
             match ids.get(hashes[at], record.event_time) {

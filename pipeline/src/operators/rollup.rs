@@ -74,7 +74,7 @@ enum SavedKey {
 }
 
 fn bucket(lower: &Option<Lower>) -> u8 {
-    lower.as_ref().map_or(0, |lower| ((lower.group.route() ^ (lower.end.0 as u64 / 1_000_000)) % BUCKETS) as u8)
+    lower.as_ref().map_or(0, |lower| ((lower.group.route() ^ lower.end.0 as u64 / 1_000_000) % BUCKETS) as u8)
 }
 
 fn part(upper: &Upper, lower: Option<Lower>, accs: &Accs) -> Part {
@@ -239,7 +239,7 @@ impl EpochOperator for Rows {
                 gone.insert(upper);
             }
         }
-        let row = |upper: Upper, change| RowChange { view: self.rules.view, end: upper.end, group: upper.group, start: upper.start, change, reopened: false };
+        let row = |upper: Upper, change| RowChange { view: self.rules.view, end: upper.end, group: upper.group, start: upper.start, change, was_complete: false };
         out.extend(gone.into_iter().filter(|upper| !now.contains_key(upper)).map(|upper| row(upper, Change::Gone)));
         out.extend(now.into_iter().map(|(upper, accs)| row(upper, Change::Value(accs))));
     }

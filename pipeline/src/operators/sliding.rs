@@ -45,7 +45,7 @@ impl Sliding {
     pub fn close(&mut self, before: EventTime, after: EventTime, out: &mut Vec<RowChange>) {
         for (end, group) in self.due(before, after) {
             let change = Change::Value(self.window(end, &group));
-            out.push(RowChange { view: self.rules.view, end, start: end.minus(self.size), group, change, reopened: false });
+            out.push(RowChange { view: self.rules.view, end, start: end.minus(self.size), group, change, was_complete: false });
         }
         while self.panes.first_key_value().is_some_and(|(pane, _)| self.rules.is_final(self.last_window(*pane), after)) {
             self.panes.pop_first();

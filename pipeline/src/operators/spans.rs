@@ -37,19 +37,17 @@ impl Spans {
     }
 
     /// Emits the rows touched since the last call, then drops what is final.
-    #[expect(clippy::disallowed_methods, reason = "who takes the changes orders them by group and window")]
     pub fn close(&mut self, after: EventTime, out: &mut Vec<RowChange>) {
         for (end, group) in self.touched.drain() {
             let window = &self.windows[&end];
             let change = Change::Value(window.rows[&group].clone());
-            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change, reopened: false });
+            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change, was_complete: false });
         }
         while self.windows.first_key_value().is_some_and(|(end, _)| self.rules.is_final(*end, after)) {
             self.windows.pop_first();
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "who saves the rows orders them by key")]
     pub fn save(&self) -> Vec<StateRow> {
         let rows = |(end, window): (&EventTime, &Window)| {
             let key = (*end, window.start);
