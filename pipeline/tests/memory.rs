@@ -3,7 +3,6 @@
 //! An hour of event time with late data, duplicates and conflicts; at every minute a checkpoint. The measure is what
 //! the checkpoints save (rows by operator) and what the ledger holds, not the process's memory, so that it is exact.
 
-#[allow(dead_code)]
 mod harness;
 
 use caudal_pipeline::engine::{Engine, EngineConfig, Manifest};

@@ -74,7 +74,7 @@ enum SavedKey {
 }
 
 fn bucket(lower: &Option<Lower>) -> u8 {
-    lower.as_ref().map_or(0, |lower| ((lower.group.route() ^ lower.end.0 as u64 / 1_000_000) % BUCKETS) as u8)
+    lower.as_ref().map_or(0, |lower| ((lower.group.route() ^ (lower.end.0 as u64 / 1_000_000)) % BUCKETS) as u8)
 }
 
 fn part(upper: &Upper, lower: Option<Lower>, accs: &Accs) -> Part {
