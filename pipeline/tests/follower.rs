@@ -107,7 +107,8 @@ impl Sink {
         for (found, expected) in cut.rows.iter().zip(&expected) {
             assert_eq!(found, expected, "{context}, {}..={}", cut.from.0, cut.to.0);
         }
-        let keys = |rows: &[Row]| rows.iter().map(|r| (r.view, Group::of(&r.group), r.start, r.state, r.version)).collect::<Vec<_>>();
+        let keys =
+            |rows: &[Row]| rows.iter().map(|r| (r.view, Group::of(&r.group), r.start, r.state, r.version)).collect::<Vec<_>>();
         assert_eq!(keys(&cut.rows), keys(&expected), "{context}, {}..={}", cut.from.0, cut.to.0);
     }
 

@@ -1,7 +1,7 @@
 //! What the stores must hold: recomputed from the messages that a plain consumer finds in Kafka.
 
-use crate::stored::DeadLetters;
 use crate::broker;
+use crate::stored::DeadLetters;
 use caudal_jobs::jobfile::{Job, tables};
 use caudal_jobs::recompute::{Input, Output, recompute};
 use caudal_pipeline::decode::Tables;
@@ -79,7 +79,8 @@ impl Expected {
         let at = self.plan.views.iter().position(|plan| plan.name == view).expect("a view of the job");
         let plan = &self.plan.views[at];
         let one = |row: &Row| {
-            let group = plan.group.iter().zip(&row.group).map(|(field, value)| text(&Cell::of(value, field.field_type).to_json()));
+            let group =
+                plan.group.iter().zip(&row.group).map(|(field, value)| text(&Cell::of(value, field.field_type).to_json()));
             let mut columns = Map::from_iter([("end".to_owned(), bound(row.end))]);
             columns.extend(plan.columns.iter().zip(&row.cells).map(|(column, value)| (column.name.clone(), cell(value))));
             ((view.to_owned(), group.collect(), text(&bound(row.start))), columns)

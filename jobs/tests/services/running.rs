@@ -3,8 +3,8 @@
 use crate::load::folder;
 use crate::{broker, cql, redis, until};
 use caudal_jobs::jobfile::Job;
-use caudal_jobs::run::{self, RunError, Settings, Shared, Stop};
 use caudal_jobs::load;
+use caudal_jobs::run::{self, RunError, Settings, Shared, Stop};
 use caudal_pipeline::engine::Status;
 use caudal_pipeline::time::Span;
 use std::path::{Path, PathBuf};

@@ -18,7 +18,8 @@ fn a_day_of_readings_is_right_in_every_store() {
     broker::make_topic(TOPIC, 3);
     // Twenty-five hours across midnight in Madrid: hours and a local day complete, thousands of minutes do.
     let late = json!({"share": 0.03, "by": ["15s", "6h"]});
-    let events = load::events("wind-farm", &json!({"count": 20_000, "rate": 0.22, "start": "2026-03-20T22:30:00Z", "late": late}));
+    let events =
+        load::events("wind-farm", &json!({"count": 20_000, "rate": 0.22, "start": "2026-03-20T22:30:00Z", "late": late}));
     let (first, second) = events.split_at(events.len() / 2);
     let state = state("wind-farm");
 

@@ -306,6 +306,8 @@ impl Between<'_> {
     /// W(epoch); of an epoch before the cursor, which only a board still shows, W at the cursor.
     fn watermarks(&self, epoch: Epoch) -> Vec<EventTime> {
         let known = self.ledger.epoch(epoch).map(|info| info.watermarks);
-        known.or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty())).unwrap_or_else(|| self.info.watermarks.clone())
+        known
+            .or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty()))
+            .unwrap_or_else(|| self.info.watermarks.clone())
     }
 }

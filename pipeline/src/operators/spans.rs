@@ -1,7 +1,7 @@
 //! Windows that do not overlap: tumbling, calendar, and none at all (one row a group that ends at ∞).
 
-use super::windows::{Accs, Change, RowChange, ViewRules};
 use super::Partial;
+use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::hash::{Map, Set};
 use crate::state::StateRow;
