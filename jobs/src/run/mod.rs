@@ -14,7 +14,7 @@ mod sinks;
 mod sources;
 
 pub use clock::Clock;
-pub use sinks::{STORE_FILE, SinkState, SinkStatus, context};
+pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 
 use crate::jobfile::{Job, TableSource, tables};
 use caudal_connectors::state_folder::{StateFolder, StateFolderError};
@@ -206,7 +206,7 @@ pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>) -> Result<(), R
         sources: sources.clone(),
         tables,
         checkpoint_every: settings.checkpoint_every,
-        in_flight_bytes_max: 256 << 20,
+        in_flight_bytes_max: caudal_pipeline::bound::in_flight_bytes_max(&job.plan.limits),
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
