@@ -221,7 +221,7 @@ impl Progress {
     fn sent(&mut self, event: &Event) {
         self.sent += 1;
         *self.classes.entry(event.class.name()).or_default() += 1;
-        if self.sent % 1024 == 0 {
+        if self.sent.is_multiple_of(1024) {
             self.look();
         }
     }
