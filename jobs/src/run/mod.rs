@@ -334,7 +334,8 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             }
             _ => {}
         }
-        if asked.is_some_and(|asked| asked.elapsed() > PATIENCE) || sinks.all_stopped() {
+        sinks.newly_stopped().for_each(|sink| engine.do_not_wait_for(&sink));
+        if asked.is_some_and(|asked| asked.elapsed() > PATIENCE) {
             engine.do_not_wait_for_sinks();
         }
     };

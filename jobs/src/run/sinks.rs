@@ -12,7 +12,7 @@ use caudal_pipeline::ports::sink::SinkError;
 use caudal_pipeline::time::{EventTime, Span, Version};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -82,7 +82,7 @@ impl Prepared {
 /// Running sinks.
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
-    stopped: Arc<AtomicUsize>,
+    stopped: Receiver<String>,
     ledger: Arc<Ledger>,
     seen: Mutex<caudal_pipeline::time::Epoch>,
 }
@@ -97,9 +97,9 @@ impl Running {
         }
     }
 
-    /// Whether every sink has been refused for good.
-    pub fn all_stopped(&self) -> bool {
-        !self.threads.is_empty() && self.stopped.load(Ordering::SeqCst) == self.threads.len()
+    /// Sinks that have been refused for good since the last call.
+    pub fn newly_stopped(&self) -> impl Iterator<Item = String> {
+        self.stopped.try_iter()
     }
 
     /// Waits for the writes under way.
@@ -179,7 +179,7 @@ pub fn ledger_retention(job: &Job) -> BTreeMap<usize, Option<Span>> {
 /// Starts a thread for each sink.
 pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> Running {
     let (ledger, cursors) = (engine.ledger(), engine.cursors());
-    let stopped = Arc::new(AtomicUsize::new(0));
+    let (tell, stopped) = channel();
     let thread = |prepared: Prepared| {
         let cursor = cursors.lock().expect(LOCK).get(&prepared.name).cloned().unwrap_or_default();
         let follower = Follower::new(shared.plan.clone(), prepared.kept, prepared.dead_letters);
@@ -194,16 +194,17 @@ pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> 
             status: SinkStatus::default(),
             ready: false,
         };
-        let stopped = stopped.clone();
+        let tell = tell.clone();
         std::thread::spawn(move || {
             thread.run();
             if matches!(thread.status.state, SinkState::Stopped(_)) {
-                stopped.fetch_add(1, Ordering::SeqCst);
+                // Nobody listens once the run is over.
+                let _ = tell.send(thread.name);
             }
         })
     };
     let threads = prepared.into_iter().map(thread).collect();
-    Running { threads, stopped: stopped.clone(), ledger: ledger.clone(), seen: Mutex::default() }
+    Running { threads, stopped, ledger: ledger.clone(), seen: Mutex::default() }
 }
 
 struct SinkThread {

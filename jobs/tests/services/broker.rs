@@ -60,12 +60,20 @@ fn until_led(name: &str, partitions: i32) {
     });
 }
 
-/// Writes events in order, each to its own topic or else to `topic`, into the partition that its key belongs to, and
-/// waits until all are there.
+/// Writes events in order, each into the partition that its key belongs to, and waits until all are there.
 pub fn produce(topic: &str, events: &[Event]) {
+    produce_where(|_| topic, events);
+}
+
+/// The same, each to the topic that its kind asks for.
+pub fn produce_by_kind(events: &[Event]) {
+    produce_where(|event| event.topic.as_deref().expect("each kind has its topic"), events);
+}
+
+fn produce_where<'a>(topic_of: impl Fn(&'a Event) -> &'a str, events: &'a [Event]) {
     let producer: BaseProducer = client(&[("linger.ms", "5"), ("enable.idempotence", "true")]);
     for event in events {
-        let topic = event.topic.as_deref().unwrap_or(topic);
+        let topic = topic_of(event);
         let mut next = Some(BaseRecord::<[u8], [u8]>::to(topic).key(&event.key).payload(&event.body));
         until("the producer has room", || match producer.send(next.take().expect("a record to send")) {
             Ok(()) => Some(()),
@@ -80,7 +88,14 @@ pub fn produce(topic: &str, events: &[Event]) {
     producer.flush(LIMIT).unwrap();
 }
 
-/// Writes one event to a partition of choice.
+/// Writes each event to the partition that its index names.
+pub fn produce_each(topic: &str, events: &[Event]) {
+    for event in events {
+        produce_to(topic, event.index as i32, std::slice::from_ref(event));
+    }
+}
+
+/// Writes events to a partition of choice.
 pub fn produce_to(topic: &str, partition: i32, events: &[Event]) {
     let producer: BaseProducer = client(&[]);
     for event in events {

@@ -26,12 +26,12 @@ fn windows_metrics_and_dead_letters_are_right_in_every_store_and_topic() {
     let (first, second) = events.split_at(events.len() / 2);
     let state = state("event-pipeline");
 
-    broker::produce("", first);
+    broker::produce_by_kind(first);
     let running = Running::start(&job, &state, 3);
     running.until_read(first.len() as u64 / 4);
     running.drain();
     let running = Running::start(&job, &state, 1);
-    broker::produce("", second);
+    broker::produce_by_kind(second);
     running.until_read(events.len() as u64);
     // Keys are regions and partitions three, so that some partition may hold nothing: it is waited for until it is idle.
     running.until("the first day is complete", |running| {
@@ -42,12 +42,12 @@ fn windows_metrics_and_dead_letters_are_right_in_every_store_and_topic() {
 
     let cql = Cql::shared();
     let dead_letters = DeadLetters::in_cassandra(&cql, KEYSPACE, &job);
-    let expected = Expected::of(&job, &TOPICS, &dead_letters, &status);
+    let expected = Expected::of(&job, &TOPICS, &dead_letters, &status.watermarks);
     expected.assert_counts(&status, &dead_letters);
     expected.assert_originals(&dead_letters);
     assert!(expected.records(Verdict::Accepted) > 15_000 && expected.records(Verdict::Duplicate) > 500);
-    assert_redis(&job, &["per_window", "daily", "daily_severe"], &expected, &status);
-    assert_cassandra(&cql, KEYSPACE, &job, &expected, &status);
+    assert_redis(&job, &["per_window", "daily", "daily_severe"], &expected, &status.watermarks);
+    assert_cassandra(&cql, KEYSPACE, &job, &expected, &status.watermarks);
     assert_published(&expected, &status);
     assert_dead_letters_published(&dead_letters);
     readme::redis_lines("event-pipeline");

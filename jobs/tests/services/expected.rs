@@ -29,7 +29,7 @@ pub struct Expected {
 
 impl Expected {
     /// Reads the topics again and recomputes; refusals that depended on arrival are taken from `dead_letters`.
-    pub fn of(job: &Job, topics: &[&str], dead_letters: &DeadLetters, status: &Status) -> Expected {
+    pub fn of(job: &Job, topics: &[&str], dead_letters: &DeadLetters, watermarks: &[EventTime]) -> Expected {
         let messages: Vec<_> = topics.iter().flat_map(|topic| broker::contents(topic)).collect();
         let arrival = [Reason::TooLate, Reason::TooFarInFuture, Reason::Conflict];
         let decided = dead_letters.0.iter().filter(|letter| arrival.contains(&letter.reason));
@@ -39,7 +39,7 @@ impl Expected {
             tables: &tables,
             messages: BTreeMap::from([(0, messages.clone())]),
             decided: decided.map(|letter| (letter.place.clone(), letter.reason)).collect(),
-            watermarks: status.watermarks.clone(),
+            watermarks: watermarks.to_vec(),
         };
         let output = recompute(&input);
         Expected { messages, output, plan: job.plan.clone() }
@@ -59,7 +59,12 @@ impl Expected {
         }
     }
 
-    /// Records of a stream that became this.
+    /// Records of the first stream, whatever became of them.
+    pub fn received(&self) -> u64 {
+        self.output.counts.iter().filter(|((stream, _), _)| *stream == 0).map(|(_, records)| records).sum()
+    }
+
+    /// Records of the first stream that became this.
     pub fn records(&self, verdict: Verdict) -> u64 {
         self.output.counts.get(&(0, verdict)).copied().unwrap_or(0)
     }

@@ -1,21 +1,33 @@
 //! A job as the binary runs it, on a thread of the test.
 
 use crate::load::folder;
-use crate::{broker, cql, redis, until};
+use crate::{LIMIT, broker, cql, redis, until};
 use caudal_jobs::jobfile::Job;
-use caudal_jobs::load;
-use caudal_jobs::run::{self, RunError, Settings, Shared, Stop};
+use caudal_jobs::run::{self, RunError, Settings, Shared, SinkState, SinkStatus, Stop};
+use caudal_jobs::{live, load};
 use caudal_pipeline::engine::Status;
 use caudal_pipeline::time::Span;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// A ready-made job with the addresses of the shared services, and with these `path=value` on top.
 pub fn job(name: &str, set: &[String]) -> Arc<Job> {
     let mut all = addresses(name);
     all.extend_from_slice(set);
     Arc::new(load::job(&folder(name), &all).unwrap_or_else(|mistakes| panic!("{mistakes}")))
+}
+
+/// What makes wind-farm a job of one test's own: its name, its topic and its keyspace.
+pub fn own_wind_farm(test: &str) -> (String, Vec<String>) {
+    let name = broker::own(test);
+    let set = vec![
+        format!("name={name}"),
+        format!("streams.readings.from.kafka.topics=[{name}]"),
+        "sinks.cold.cassandra.keyspace=caudal_tests".to_owned(),
+    ];
+    (name, set)
 }
 
 /// What KAFKA_BROKERS, REDIS_URL and CASSANDRA would say.
@@ -72,10 +84,16 @@ impl Running {
 
     /// Looks until `look` finds something, or the job has ended, which it should not.
     pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Running) -> Option<T>) -> T {
+        let began = Instant::now();
         until(what, || {
             let found = look(self);
             let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
-            assert!(found.is_some() || !ended, "the job ended before: {what}");
+            let over = ended || began.elapsed() > LIMIT;
+            assert!(
+                found.is_some() || !over,
+                "still not: {what}\n{}",
+                live::block(&self.shared, began.elapsed(), run::wall_us())
+            );
             found
         })
     }
@@ -87,12 +105,22 @@ impl Running {
     }
 
     /// Stops it as SIGTERM does, and returns its last figures.
-    pub fn drain(mut self) -> Status {
+    pub fn drain(self) -> Status {
+        self.end(&|_| false)
+    }
+
+    /// The same, where one sink is known to be stopped.
+    pub fn drain_with_stopped(self, stopped: &str) -> Status {
+        self.end(&|name| name == stopped)
+    }
+
+    fn end(mut self, stopped: &dyn Fn(&str) -> bool) -> Status {
         self.shared.stop(Stop::Drain);
         let thread = self.thread.take().expect("a job is stopped once");
         thread.join().expect("the job does not panic").unwrap_or_else(|error| panic!("{error}"));
         let sinks = self.shared.sinks();
-        let wrong: Vec<_> = sinks.iter().filter(|(_, sink)| sink.set_aside > 0 || sink.state != run::SinkState::Ok).collect();
+        let is_wrong = |sink: &SinkStatus| sink.set_aside > 0 || sink.state != SinkState::Ok;
+        let wrong: Vec<_> = sinks.iter().filter(|(name, sink)| is_wrong(sink) && !stopped(name)).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         self.shared.published().status
     }

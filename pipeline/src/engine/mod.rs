@@ -34,7 +34,7 @@ use crate::time::{Epoch, EventTime, Span, Version};
 use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError, WorkerSetup};
 use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -230,6 +230,8 @@ pub struct Engine {
     alarms: Vec<String>,
     stopping: bool,
     patient: bool,
+    /// Sinks that are not waited for at the end.
+    given_up: BTreeSet<String>,
     /// The last epoch that may hold effects; those after it are only saved at.
     effects_end: Epoch,
     close: bool,
@@ -329,6 +331,7 @@ impl Engine {
             alarms,
             stopping: false,
             patient: true,
+            given_up: BTreeSet::new(),
             effects_end: loaded_at,
             close: false,
             ended,
@@ -422,13 +425,19 @@ impl Engine {
     /// Whether every sink has written everything up to `epoch`.
     fn sinks_have_passed(&self, epoch: Epoch) -> bool {
         let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors");
-        self.config.sinks.iter().all(|name| cursors.get(name).is_some_and(|cursor| cursor.epoch >= epoch))
+        let has_passed = |name: &String| cursors.get(name).is_some_and(|cursor| cursor.epoch >= epoch);
+        self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(name))
     }
 
     /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives
     /// the engine ends the wait. What a sink has not written stays in the ledger.
     pub fn do_not_wait_for_sinks(&mut self) {
         self.patient = false;
+    }
+
+    /// The same for one sink: its store has refused it for good.
+    pub fn do_not_wait_for(&mut self, sink: &str) {
+        self.given_up.insert(sink.to_owned());
     }
 
     /// Asks for a checkpoint soon.
