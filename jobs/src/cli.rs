@@ -261,7 +261,8 @@ fn run_jobs(args: &RunArgs) -> u8 {
 
 fn operators(address: Option<SocketAddr>, jobs: &[Arc<Shared>]) -> Result<Option<serve::Server>, String> {
     let Some(address) = address else { return Ok(None) };
-    let failed = |error: std::io::Error| format!("cannot listen on {address} for operators: {error}; choose another with --operators");
+    let failed =
+        |error: std::io::Error| format!("cannot listen on {address} for operators: {error}; choose another with --operators");
     let listener = TcpListener::bind(address).map_err(failed)?;
     serve::operators(listener, jobs.to_vec()).map(Some).map_err(failed)
 }

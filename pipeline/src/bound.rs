@@ -66,7 +66,7 @@ const IN_FLIGHT_BYTES_MIN: u64 = 8 << 20;
 
 /// How much of the declared memory messages in flight may take: a part that leaves the most to the state.
 pub fn in_flight_bytes_max(limits: &Limits) -> u64 {
-    let share = limits.memory_bytes.map_or(IN_FLIGHT_BYTES_MAX, |bytes| bytes / 32);
+    let share = limits.memory_bytes.map_or(IN_FLIGHT_BYTES_MAX, |bytes| bytes / 64);
     share.clamp(IN_FLIGHT_BYTES_MIN, IN_FLIGHT_BYTES_MAX)
 }
 
@@ -131,7 +131,7 @@ fn ids(stream: &StreamPlan, limits: &Limits, setting: &Setting) -> Option<Part> 
     let count = id_count(stream, limits, setting);
     let from = match (count, limits.events_per_s) {
         (Some(count), Some(rate)) => format!(
-            "{} ids: {rate}/s over within {} and a quarter, max_delay {}, max_ahead {}",
+            "{} ids: {rate}/s over {} and a quarter, max_delay {}, max_ahead {}",
             spaced(count),
             deduplicate.within,
             stream.watermark.max_delay,

@@ -4,7 +4,6 @@
 //!
 //! `CAUDAL_SEED=n cargo test -p caudal-pipeline --test follower` repeats a run.
 
-#[allow(dead_code)]
 #[path = "harness/mod.rs"]
 mod harness;
 
@@ -108,7 +107,8 @@ impl Sink {
         for (found, expected) in cut.rows.iter().zip(&expected) {
             assert_eq!(found, expected, "{context}, {}..={}", cut.from.0, cut.to.0);
         }
-        let keys = |rows: &[Row]| rows.iter().map(|r| (r.view, Group::of(&r.group), r.start, r.state, r.version)).collect::<Vec<_>>();
+        let keys =
+            |rows: &[Row]| rows.iter().map(|r| (r.view, Group::of(&r.group), r.start, r.state, r.version)).collect::<Vec<_>>();
         assert_eq!(keys(&cut.rows), keys(&expected), "{context}, {}..={}", cut.from.0, cut.to.0);
     }
 

@@ -3,7 +3,6 @@
 //! An hour of event time with late data, duplicates and conflicts; at every minute a checkpoint. The measure is what
 //! the checkpoints save (rows by operator) and what the ledger holds, not the process's memory, so that it is exact.
 
-#[allow(dead_code)]
 mod harness;
 
 use caudal_pipeline::engine::{Engine, EngineConfig, Manifest};
@@ -68,7 +67,12 @@ fn state_and_ledger_are_flat_over_an_hour() {
         // Days and rows without a window stay; there are few of them.
         assert!(*rows <= early.rows[operator] * 5 / 4 + 10, "{operator} grows: {} then {rows} rows", early.rows[operator]);
     }
-    assert!(late.ledger_bytes <= early.ledger_bytes * 5 / 4, "the ledger grows: {} then {}", early.ledger_bytes, late.ledger_bytes);
+    assert!(
+        late.ledger_bytes <= early.ledger_bytes * 5 / 4,
+        "the ledger grows: {} then {}",
+        early.ledger_bytes,
+        late.ledger_bytes
+    );
     assert!(late.resident_bytes <= early.resident_bytes * 5 / 4, "{} then {}", early.resident_bytes, late.resident_bytes);
     let ids = late.rows["ids/events"];
     // The lateness, a quarter of it for the bucket that is not over, max_delay, and the minute that is being read.

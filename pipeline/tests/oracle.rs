@@ -124,7 +124,12 @@ fn so_it_does_with_ids_by_partition_without_ids_and_with_arrays() {
 }
 
 /// Final values of the visible rows after the input was closed.
-fn final_rows(plan: &Arc<Plan>, messages: &[(usize, Vec<u8>)], partitions: usize, random: &mut Random) -> BTreeMap<RowKey, Vec<Cell>> {
+fn final_rows(
+    plan: &Arc<Plan>,
+    messages: &[(usize, Vec<u8>)],
+    partitions: usize,
+    random: &mut Random,
+) -> BTreeMap<RowKey, Vec<Cell>> {
     let (source, disk, mut clock) = (MemorySource::new("events", partitions), Disk::default(), Clock::new());
     let mut engine = engine(plan, &source, &disk, 1 + random.below(4) as usize);
     let mut rest = messages;

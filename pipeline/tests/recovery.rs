@@ -32,7 +32,7 @@ use spoil::Spoiled;
 use std::sync::Arc;
 
 /// Seeded runs, each cut several times.
-const TRIALS: u64 = 24;
+const TRIALS: u64 = 20;
 
 /// What trials have exercised: a proof that proves nothing is noticed.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ fn a_run_cut_anywhere_and_resumed_on_other_workers_equals_the_whole_run() {
     }
     println!("{TRIALS} runs: {exercised:?}");
     let Exercised { cuts, from_a_checkpoint, from_an_older_one, refused, while_replaying } = exercised;
-    assert!(cuts > 80 && from_a_checkpoint > 20 && from_an_older_one > 4 && refused > 4 && while_replaying > 4, "too tame");
+    assert!(cuts > 60 && from_a_checkpoint > 20 && from_an_older_one > 3 && refused > 3 && while_replaying > 3, "too tame");
 }
 
 fn trial(seed: u64, exercised: &mut Exercised) {
@@ -74,11 +74,15 @@ fn trial(seed: u64, exercised: &mut Exercised) {
     for _ in 0..3 + random.below(5) {
         let mut engine = start(&mut random, &plan, &source, &disk, &mut spoiled, exercised);
         history.next_incarnation();
-        // Some are cut while they still repeat what was bound.
+        // Some are cut while they still repeat what was bound, the others some epochs later.
+        let mut turns = random.below(30);
         if random.chance(75) {
             until_watched(&mut engine, &mut clock, 10, |engine| engine.phase() == Phase::Live, |engine| history.look(engine));
+            turns = u64::MAX;
         }
-        for _ in 0..5 + random.below(100) {
+        let end = engine.ledger().end().0 + 1 + random.below(20);
+        while turns > 0 && engine.ledger().end().0 < end {
+            turns -= 1;
             if random.chance(40) {
                 let chunk = random.below(40) as usize;
                 rest.by_ref().take(chunk).for_each(|(partition, payload)| source.push_payload(*partition, payload.clone()));
@@ -133,7 +137,7 @@ fn start(
     if random.chance(50) && spoiled.intact(disk).len() >= 2 {
         spoiled.newest(random, disk);
     }
-    if random.chance(15) && spoiled.has_any(disk) {
+    if random.chance(20) && spoiled.has_any(disk) {
         let healed = spoiled.all(random, disk);
         let refusal = Engine::start(config(plan, source, disk, workers)).err().expect("nothing is left to start from");
         assert!(matches!(&refusal, EngineError::Refused(why) if why.contains("no checkpoint can be used")), "{refusal}");

@@ -2,7 +2,7 @@
 
 use super::figures::{WIDTH, bytes, wrapped};
 use crate::jobfile::{Job, SourceSpec, StoreSpec};
-use crate::run::Settings;
+use crate::run::{LATEST_GROUPS_MAX, Settings};
 use caudal_pipeline::bound::{Part, Setting, bound, in_flight_bytes_max, total};
 use caudal_pipeline::time::Span;
 use std::cmp::Reverse;
@@ -17,8 +17,6 @@ const KAFKA_SOURCE_BYTES: u64 = 32 << 20;
 const OTHER_SOURCE_BYTES: u64 = 8 << 20;
 /// A sink's client, and a batch on its way.
 const SINK_BYTES: u64 = 16 << 20;
-/// The newest row of each group is kept for Cassandra's `_latest` tables up to this many groups.
-const LATEST_GROUPS_MAX: u64 = 100_000;
 
 /// Everything that the job can need on so many workers, the largest part first.
 pub fn parts(job: &Job, workers: usize) -> Vec<Part> {
@@ -47,7 +45,7 @@ fn boards(job: &Job) -> Vec<(String, usize, u64)> {
     let of = |sink: &crate::jobfile::SinkSpec| {
         let groups_max = match &sink.store {
             StoreSpec::Redis(config) => config.board_groups_max as u64,
-            StoreSpec::Cassandra(_) => LATEST_GROUPS_MAX,
+            StoreSpec::Cassandra(_) => LATEST_GROUPS_MAX as u64,
             _ => return Vec::new(),
         };
         sink.keep.iter().map(|kept| (sink.name.clone(), kept.view, groups_max)).collect()

@@ -9,7 +9,7 @@
 //!       └▶ hot  redis, on_update, for 3d
 //! ```
 
-use super::figures::{WIDTH, wrapped};
+use super::figures::{WIDTH, counted, wrapped};
 use crate::jobfile::node::Node;
 use crate::jobfile::{Emission, Job, SinkSpec, SourceSpec, StoreSpec};
 use caudal_connectors::kafka::config::{Published, Start, Topics};
@@ -108,7 +108,9 @@ fn source_text(job: &Job, stream: usize, source: &SourceSpec) -> String {
             format!("kafka {topics}, from {start}")
         }
         SourceSpec::File(config) => format!("file {}", config.paths.join(", ")),
-        SourceSpec::Http(spec) => format!("http, {} partitions of the local log", spec.partitions),
+        SourceSpec::Http(spec) => {
+            format!("http, {} of the local log", counted(spec.partitions.into(), "partition", "partitions"))
+        }
         SourceSpec::Generate(spec) => format!("generate {}", spec.path.as_deref().unwrap_or("as written in the job file")),
     };
     let format = written(job, &["streams", &job.plan.streams[stream].name, "format"]);

@@ -18,7 +18,7 @@ mod sources;
 
 pub use clock::Clock;
 pub use clock::wall_us;
-pub use sinks::{STORE_FILE, SinkState, SinkStatus, context};
+pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 
 use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::PublicPort;
@@ -278,7 +278,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         sources: sources.clone(),
         tables,
         checkpoint_every: settings.checkpoint_every,
-        in_flight_bytes_max: 256 << 20,
+        in_flight_bytes_max: caudal_pipeline::bound::in_flight_bytes_max(&job.plan.limits),
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };

@@ -22,7 +22,7 @@ pub const STORE_FILE: &str = "store.sqlite";
 /// The first wait after a failed write; it doubles up to [`BACK_OFF_MAX`].
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The newest row of each group is kept in a table of its own up to this many groups.
-const LATEST_GROUPS_MAX: usize = 100_000;
+pub const LATEST_GROUPS_MAX: usize = 100_000;
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// A sink looks for something new at least this often; the engine wakes it sooner.
 const LOOK: Duration = Duration::from_millis(100);

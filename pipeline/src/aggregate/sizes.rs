@@ -130,7 +130,10 @@ mod tests {
             id: Id::Given(text.as_str().into()),
             content: n,
             passes: true,
-            values: Box::new([Value::Decimal(if n.is_multiple_of(2) { number } else { -number }), Value::Text(text.as_str().into())]),
+            values: Box::new([
+                Value::Decimal(if n.is_multiple_of(2) { number } else { -number }),
+                Value::Text(text.as_str().into()),
+            ]),
         }
     }
 

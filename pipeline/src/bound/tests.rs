@@ -178,7 +178,7 @@ fn boards_and_messages_in_flight_have_their_parts() {
     let board = |setting: &Setting| bound(&plan, setting).into_iter().find(|part| part.what == "board of hot").expect("a board");
     assert_eq!(board(&boards(50)).bytes.map(|bytes| 2 * bytes), board(&boards(10_000)).bytes);
     assert!(bytes(&plan, "in flight") > 64 << 20);
-    for (memory, expected) in [(None, 256), (Some(2u64 << 30), 64), (Some(1 << 20), 8), (Some(1 << 40), 256)] {
+    for (memory, expected) in [(None, 256), (Some(2u64 << 30), 32), (Some(1 << 20), 8), (Some(1 << 40), 256)] {
         assert_eq!(in_flight_bytes_max(&Limits { memory_bytes: memory, ..Limits::default() }), expected << 20);
     }
 }

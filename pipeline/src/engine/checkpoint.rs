@@ -136,7 +136,9 @@ pub fn newest(
         }
     }
     if seen {
-        return Err("no checkpoint can be used: restore the state folder from a backup, or start with a new one and replay".into());
+        return Err(
+            "no checkpoint can be used: restore the state folder from a backup, or start with a new one and replay".into()
+        );
     }
     Ok(None)
 }

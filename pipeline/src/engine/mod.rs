@@ -455,7 +455,8 @@ impl Engine {
         match self.guard.look(now) {
             Belief::Jumped(by) => {
                 let seconds = by.0 / 1_000_000;
-                self.alarms.push(format!("the wall clock has jumped by {seconds} s: reading stops until it has stood for a minute"));
+                self.alarms
+                    .push(format!("the wall clock has jumped by {seconds} s: reading stops until it has stood for a minute"));
             }
             Belief::Believed => self.alarms.push("the wall clock is believed again: reading goes on".into()),
             Belief::Steady | Belief::Waiting => {}

@@ -9,7 +9,6 @@ use super::key::{Key, RowKey, RowValue};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
-use crate::hash::Map;
 use crate::plan::{Plan, ViewPlan, WindowPlan};
 use crate::ports::sink::{Cut, DeadLetterRow, Latest, Row, RowState, ViewProgress};
 use crate::run::RunError;
@@ -74,7 +73,7 @@ pub struct Follower {
     plan: Arc<Plan>,
     kept: Vec<Kept>,
     dead_letters: bool,
-    boards: BTreeMap<u32, Map<Group, Row>>,
+    boards: BTreeMap<u32, BTreeMap<Group, Row>>,
 }
 
 impl Follower {
@@ -230,11 +229,9 @@ impl Follower {
             if row.state == RowState::Gone {
                 let lost = newest.is_some_and(|newest| newest.start == row.start);
                 touched.entry(group).and_modify(|l| *l |= lost).or_insert(lost);
-            } else if newest.is_none_or(|newest| row.end >= newest.end) {
-                if newest.is_some() || board.len() < kept.board_groups_max {
-                    board.insert(group.clone(), row.clone());
-                    touched.entry(group).or_insert(false);
-                }
+            } else if newest.map_or(board.len() < kept.board_groups_max, |newest| row.end >= newest.end) {
+                board.insert(group.clone(), row.clone());
+                touched.entry(group).or_insert(false);
             }
         }
         if touched.values().any(|lost| *lost) {
@@ -251,8 +248,8 @@ impl Follower {
     }
 
     /// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is gone.
-    fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<Map<Group, Row>, RunError> {
-        let mut board: Map<Group, Row> = Map::default();
+    fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
+        let mut board: BTreeMap<Group, Row> = BTreeMap::new();
         let all = span.ledger.range(&Key::rows_from(kept.view, EventTime::MIN), &Key::rows_after(kept.view))?;
         // Only what the mode has written, or is about to write in this cut, belongs on the board.
         for (key, stored) in all.iter().rev().filter(|(_, stored)| stored.epoch <= span.end) {
@@ -309,6 +306,8 @@ impl Between<'_> {
     /// W(epoch); of an epoch before the cursor, which only a board still shows, W at the cursor.
     fn watermarks(&self, epoch: Epoch) -> Vec<EventTime> {
         let known = self.ledger.epoch(epoch).map(|info| info.watermarks);
-        known.or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty())).unwrap_or_else(|| self.info.watermarks.clone())
+        known
+            .or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty()))
+            .unwrap_or_else(|| self.info.watermarks.clone())
     }
 }

@@ -9,7 +9,7 @@ use crate::decode::Derivation;
 use crate::hash::{HashedMap, Map};
 use crate::plan::{DeduplicateScope, StreamPlan};
 use crate::record::{Id, Origin, Reason, Record, Rejection, Verdict};
-use crate::state::{SaveState, StateRows, StateRow};
+use crate::state::{SaveState, StateRow, StateRows};
 use crate::time::{Epoch, EventTime, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,8 +105,16 @@ impl Judge {
         let name = format!("ids/{}", plan.name);
         let within = plan.deduplicate.map(|d| d.within);
         let by_partition = plan.deduplicate.is_some_and(|d| d.scope == DeduplicateScope::Partition);
-        let mut judge =
-            Judge { name, stream, lateness: plan.lateness, within, ids: BTreeMap::new(), by_partition, pending: BTreeMap::new(), save };
+        let mut judge = Judge {
+            name,
+            stream,
+            lateness: plan.lateness,
+            within,
+            ids: BTreeMap::new(),
+            by_partition,
+            pending: BTreeMap::new(),
+            save,
+        };
         if let Some(within) = within {
             for row in loaded.rows(&judge.name) {
                 let saved = "a saved id is what this operator saved";

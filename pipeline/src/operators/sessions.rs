@@ -9,8 +9,8 @@
 //! + e      ·a··b··d··e·c·     one session [a, c+3); the row of c is gone
 //! ```
 
-use super::windows::{Accs, Change, RowChange, ViewRules};
 use super::Partial;
+use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::state::StateRow;
 use crate::time::{EventTime, Span};
@@ -52,7 +52,8 @@ impl Sessions {
         let sessions = self.groups.entry(group.clone()).or_default();
         // The only session before `start` that can touch it is the last one that starts there; the others follow it.
         let first = sessions.range(..=start).next_back().filter(|(_, s)| s.last > reach).map_or(start, |(at, _)| *at);
-        let merged: Vec<EventTime> = sessions.range(first..).map(|(at, _)| *at).take_while(|at| *at < last.plus(self.gap)).collect();
+        let merged: Vec<EventTime> =
+            sessions.range(first..).map(|(at, _)| *at).take_while(|at| *at < last.plus(self.gap)).collect();
         for at in merged {
             let session = sessions.remove(&at).expect("it was just found");
             let end = session.last.plus(self.gap);
@@ -95,7 +96,9 @@ impl Sessions {
     }
 
     pub fn save(&self) -> Vec<StateRow> {
-        let row = |group: &Group, start: &EventTime, s: &Session| StateRow::new(group.route(), &(group, start), &(s.last, s.was_complete, &s.accs));
+        let row = |group: &Group, start: &EventTime, s: &Session| {
+            StateRow::new(group.route(), &(group, start), &(s.last, s.was_complete, &s.accs))
+        };
         self.groups.iter().flat_map(|(group, sessions)| sessions.iter().map(move |(start, s)| row(group, start, s))).collect()
     }
 

@@ -8,8 +8,8 @@
 //! An on-time event costs one pane. Rows appear once their window is complete; a late event re-emits the complete
 //! windows that share its pane.
 
-use super::windows::{Accs, Change, RowChange, ViewRules};
 use super::Partial;
+use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::state::StateRow;
 use crate::time::{EventTime, Span};
@@ -79,7 +79,8 @@ impl Sliding {
     }
 
     fn window(&self, end: EventTime, group: &Group) -> Accs {
-        let mut panes = self.panes.range(end.minus(Span(self.size.0 - self.every.0))..=end).filter_map(|(_, pane)| pane.get(group));
+        let mut panes =
+            self.panes.range(end.minus(Span(self.size.0 - self.every.0))..=end).filter_map(|(_, pane)| pane.get(group));
         let mut accs = panes.next().expect("a due window has a pane").clone();
         panes.for_each(|pane| self.rules.merge(&mut accs, pane));
         accs

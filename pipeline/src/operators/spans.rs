@@ -1,7 +1,7 @@
 //! Windows that do not overlap: tumbling, calendar, and none at all (one row a group that ends at ∞).
 
-use super::windows::{Accs, Change, RowChange, ViewRules};
 use super::Partial;
+use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::hash::{Map, Set};
 use crate::state::StateRow;
@@ -37,6 +37,7 @@ impl Spans {
     }
 
     /// Emits the rows touched since the last call, then drops what is final.
+    #[expect(clippy::disallowed_methods, reason = "who takes the changes orders them by group and window")]
     pub fn close(&mut self, after: EventTime, out: &mut Vec<RowChange>) {
         for (end, group) in self.touched.drain() {
             let window = &self.windows[&end];
@@ -48,6 +49,7 @@ impl Spans {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "who saves the rows orders them by key")]
     pub fn save(&self) -> Vec<StateRow> {
         let rows = |(end, window): (&EventTime, &Window)| {
             let key = (*end, window.start);

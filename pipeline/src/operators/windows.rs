@@ -111,7 +111,8 @@ fn calendar_window(unit: CalendarUnit, zone: &TimeZone, time: EventTime) -> (Eve
     let (first, next) = match unit {
         CalendarUnit::Day => (date, date.tomorrow()),
         CalendarUnit::Week => {
-            let monday = date.checked_sub(jiff::Span::new().days(i64::from(date.weekday().to_monday_zero_offset()))).expect(in_range);
+            let monday =
+                date.checked_sub(jiff::Span::new().days(i64::from(date.weekday().to_monday_zero_offset()))).expect(in_range);
             (monday, monday.checked_add(jiff::Span::new().days(7)))
         }
         CalendarUnit::Month => {

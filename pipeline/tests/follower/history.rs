@@ -120,7 +120,11 @@ impl History {
         for (view, rows) in self.rows.iter().enumerate() {
             for (key, version, value) in ledger.rows(view as u32).unwrap() {
                 let (epoch, newest) = rows[&(key.group.clone(), key.start)].last_key_value().unwrap();
-                assert_eq!((key.end, version, &value), (newest.end, self.opened(*epoch), &newest.value), "{context}, view {view}");
+                assert_eq!(
+                    (key.end, version, &value),
+                    (newest.end, self.opened(*epoch), &newest.value),
+                    "{context}, view {view}"
+                );
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::harness::Random;
 use caudal_pipeline::aggregate::Aggregate;
-use caudal_pipeline::decode::{DerivationSpec, Derivation};
+use caudal_pipeline::decode::{Derivation, DerivationSpec};
 use caudal_pipeline::ledger::{Batch, Ledger};
 use caudal_pipeline::operators::collect::{Collect, Counts, Effect, EpochPart, Retained};
 use caudal_pipeline::operators::{Combine, EpochOperator, Tick, Windows};
@@ -120,13 +120,8 @@ impl Job {
         self.watermark = before.max(claim);
         // After a leap producers go on from there.
         self.newest = self.newest.max(self.watermark);
-        let tick = Tick {
-            epoch: self.epoch,
-            opened: self.opened,
-            before: [before].into(),
-            after: [self.watermark].into(),
-            save: false,
-        };
+        let tick =
+            Tick { epoch: self.epoch, opened: self.opened, before: [before].into(), after: [self.watermark].into(), save: false };
         let batch = self.run(&tick, records);
         self.ledger.append(batch);
     }

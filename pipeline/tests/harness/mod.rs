@@ -166,7 +166,13 @@ pub fn decoder(shape: Shape) -> Decoder {
 
 /// The child stream: negative readings, twice as large.
 fn derivation(parent: &[Field]) -> Derivation {
-    let field = |name: &str, from| FieldSpec { name: name.into(), from, field_type: None, excess_digits: ExcessDigits::Round, default: None };
+    let field = |name: &str, from| FieldSpec {
+        name: name.into(),
+        from,
+        field_type: None,
+        excess_digits: ExcessDigits::Round,
+        default: None,
+    };
     let spec = DerivationSpec {
         parent: parent.to_vec(),
         fields: Some(vec![
@@ -215,7 +221,8 @@ pub fn plan_of(shape: Shape, max_delay: Span) -> Plan {
     let fields = decoder.fields().to_vec();
     let derivation = derivation(&fields);
     let child = derivation.fields().to_vec();
-    let compile = |fields: &[Field]| -> Vec<Aggregate> { AGGREGATES.iter().map(|text| Aggregate::parse(text, fields).unwrap()).collect() };
+    let compile =
+        |fields: &[Field]| -> Vec<Aggregate> { AGGREGATES.iter().map(|text| Aggregate::parse(text, fields).unwrap()).collect() };
     let (aggregates, of_child) = (compile(&fields), compile(&child));
     let (g, h, site) = (&fields[0], &fields[1], &fields[3]);
     let on = |stream, group_by: &[usize]| ViewInput::Stream { stream, group_by: group_by.to_vec() };
@@ -511,7 +518,8 @@ impl Oracle {
             let messages = source.messages(self.names[at].number as usize);
             for message in &messages[self.next[at] as usize..][..bound.count as usize] {
                 let partition = &self.names[at];
-                let context = caudal_pipeline::decode::Context { index: bound.index, partition, opened: bind.opened, tables: &tables };
+                let context =
+                    caudal_pipeline::decode::Context { index: bound.index, partition, opened: bind.opened, tables: &tables };
                 decoder.decode(message, &context, &mut records);
             }
             self.next[at] += bound.count;
