@@ -1,7 +1,9 @@
-//! The ready-made jobs: each is read without a mistake, in its folder and with nothing set in the environment.
+//! The ready-made jobs: each is read without a mistake and fits its limits, in its folder and with nothing set in the
+//! environment.
 
 use caudal_connectors::generate::{Generator, Profile};
 use caudal_jobs::cases;
+use caudal_jobs::inspect::memory;
 use caudal_jobs::jobfile::{Job, Surroundings, read, yaml};
 use caudal_pipeline::decode::{Context, Tables};
 use caudal_pipeline::plan::StreamInput;
@@ -20,7 +22,7 @@ fn job(name: &str) -> Job {
         variable: &|_| None,
         file: &|path| std::fs::read_to_string(path).map_err(|e| e.to_string()),
         overrides: Vec::new(),
-        fits: &|_| Ok(()),
+        fits: &memory::fits,
     };
     let file = folder(name).join("job.yaml").display().to_string();
     read(&file, &around).unwrap_or_else(|mistakes| panic!("{mistakes}"))
