@@ -15,6 +15,7 @@ fn the_last_window_completes_though_nothing_more_comes() {
         "streams.readings.watermark.idle_after=1s".to_owned(),
         "streams.readings.watermark.max_delay=1s".to_owned(),
         "views.per_minute.window.tumbling=2s".to_owned(),
+        "limits.memory=8GiB".to_owned(),
         "sinks.cold.keep={views: [per_minute, last_seen], dead_letters: all}".to_owned(),
     ]);
     let job = job("wind-farm", &set);
