@@ -33,7 +33,8 @@ fn data() -> Option<PathBuf> {
 
 fn series(data: &Path, folders: &[&str]) -> Vec<PathBuf> {
     let files = folders.iter().flat_map(|folder| std::fs::read_dir(data.join(folder)).unwrap());
-    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "csv")).collect();
+    let mut files: Vec<PathBuf> =
+        files.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "csv")).collect();
     files.sort();
     assert!(!files.is_empty(), "{folders:?} hold series");
     files
@@ -189,7 +190,9 @@ fn a_single_series_whose_windows_become_final_on_the_way() {
 fn the_recomputation_itself() {
     assert_eq!(seconds("2014-02-14 14:30:00"), 1_392_388_200);
     assert_eq!(seconds("2012-03-01 00:00:01"), 1_330_560_001);
-    for (text, value) in [("51.846000000000004", 51_846_000_000), ("-0.0000000005", 0), ("0.0000000015", 2), ("20", 20_000_000_000)] {
+    for (text, value) in
+        [("51.846000000000004", 51_846_000_000), ("-0.0000000005", 0), ("0.0000000015", 2), ("20", 20_000_000_000)]
+    {
         assert_eq!(scaled(text), value, "{text}");
     }
 }

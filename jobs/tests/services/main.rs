@@ -29,7 +29,7 @@ mod wind_farm;
 use std::time::{Duration, Instant};
 
 /// Nothing here takes this long unless it is broken.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// The address of a service.
 fn address(variable: &str) -> String {
@@ -39,6 +39,7 @@ fn address(variable: &str) -> String {
 
 /// Looks again and again until `look` finds something.
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    // A second more than whoever looks has for a better message.
     let deadline = Instant::now() + LIMIT + Duration::from_secs(1);
     loop {
         if let Some(found) = look() {

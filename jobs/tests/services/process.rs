@@ -132,7 +132,7 @@ fn last_readings(last: &Event) -> Vec<Event> {
 #[test]
 fn a_broker_that_is_not_there_is_waited_for() {
     let (_, mut set) = own_wind_farm("nobody");
-    // The port of a service that is no broker, and one where nothing listens.
+    // Nothing listens there.
     set.push("streams.readings.from.kafka.properties.bootstrap.servers=127.0.0.1:9".to_owned());
     let mut binary = Binary::start(&state("nobody"), 1, &set);
     let line = binary.until("it says what it waits for", |binary| {
