@@ -4,7 +4,6 @@
 //!
 //! `CAUDAL_SEED=n cargo test -p caudal-pipeline --test follower` repeats a run.
 
-#[allow(dead_code)]
 #[path = "harness/mod.rs"]
 mod harness;
 

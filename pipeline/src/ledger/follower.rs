@@ -230,11 +230,9 @@ impl Follower {
             if row.state == RowState::Gone {
                 let lost = newest.is_some_and(|newest| newest.start == row.start);
                 touched.entry(group).and_modify(|l| *l |= lost).or_insert(lost);
-            } else if newest.is_none_or(|newest| row.end >= newest.end) {
-                if newest.is_some() || board.len() < kept.board_groups_max {
-                    board.insert(group.clone(), row.clone());
-                    touched.entry(group).or_insert(false);
-                }
+            } else if newest.map_or(board.len() < kept.board_groups_max, |newest| row.end >= newest.end) {
+                board.insert(group.clone(), row.clone());
+                touched.entry(group).or_insert(false);
             }
         }
         if touched.values().any(|lost| *lost) {
