@@ -95,7 +95,7 @@ fn the_wind_farm_becomes_the_plan_it_describes() {
     let job = good("good/wind.yaml");
     let plan = &job.plan;
     assert_eq!(plan.name, "wind-farm");
-    assert_eq!(plan.limits, Limits { memory_bytes: Some(2 << 30), events_per_s: Some(500), groups: Some(100) });
+    assert_eq!(plan.limits, Limits { memory_bytes: Some(6 << 30), events_per_s: Some(500), groups: Some(100) });
     let table = TablePlan {
         name: "generators".into(),
         key: vec!["generator_id".into()],

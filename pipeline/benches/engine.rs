@@ -11,6 +11,12 @@
 //!
 //! `cargo bench -p caudal-pipeline --bench engine -- engine2` runs one of them: for a profiler.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark has a clock, and its baseline the standard's maps"
+)]
+
 use caudal_pipeline::aggregate::Aggregate;
 use caudal_pipeline::decode::*;
 use caudal_pipeline::engine::{Engine, EngineConfig, Now};

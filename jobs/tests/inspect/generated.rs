@@ -71,7 +71,7 @@ fn an_endless_file_and_a_wrong_profile_are_refused() {
     assert!(said(&wrong).contains("2 mistakes, nothing was sent"), "{}", said(&wrong));
     let missing = GenerateArgs { profile: PathBuf::from("/nowhere.yaml"), ..wrong };
     assert!(said(&missing).contains("cannot read the profile /nowhere.yaml"), "{}", said(&missing));
-    let nowhere = GenerateArgs { address: Some("https://h/x".into()), ..args(&scratch, To::Http) };
+    let nowhere = GenerateArgs { address: Some("https://localhost/x".into()), ..args(&scratch, To::Http) };
     assert!(said(&nowhere).contains("is not the address of an intake"), "{}", said(&nowhere));
 }
 
