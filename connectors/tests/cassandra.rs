@@ -5,7 +5,7 @@
 mod cuts;
 
 use caudal_connectors::cassandra::config::{Config, Create, Tls};
-use caudal_connectors::cassandra::{CassandraSink, ddl};
+use caudal_connectors::cassandra::{CassandraSink, ddl, survey};
 use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_pipeline::plan::WindowPlan;
 use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, Sink, SinkError};
@@ -89,6 +89,21 @@ impl Client {
 
 fn table(job: &str, what: &str) -> String {
     format!("{KEYSPACE}.{}_{what}", job.replace('-', "_"))
+}
+
+#[test]
+fn a_survey_names_what_is_missing_and_what_differs_and_makes_nothing() {
+    let job = job("surveyed");
+    let asked = || survey(&config(&address()), &context(&job)).unwrap();
+    prepared(config(&address()), context("other"));
+    let tables = asked().missing;
+    assert_eq!(tables, asked().missing, "asking makes nothing");
+    assert!(tables.iter().any(|(what, ddl)| what.ends_with("_as_of") && ddl.starts_with("CREATE TABLE")), "{tables:?}");
+    prepared(config(&address()), context(&job));
+    assert_eq!((asked().missing.len(), asked().differing.len()), (0, 0));
+    let client = Client::new(&address(), None);
+    client.run(&format!("ALTER TABLE {} DROP epoch", table(&job, "as_of")));
+    assert!(asked().differing[0].contains("lacks a column"), "{:?}", asked().differing);
 }
 
 #[test]

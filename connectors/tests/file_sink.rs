@@ -3,9 +3,9 @@
 use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_connectors::file::Sink;
 use caudal_connectors::file::config::{OutputFormat, SinkConfig};
+use caudal_pipeline::plan::WindowPlan;
 use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Row, RowState, Sink as _, SinkError, ViewProgress};
 use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
-use caudal_pipeline::plan::WindowPlan;
 use caudal_pipeline::time::{Epoch, EventTime, Span, Version};
 use caudal_pipeline::value::{Cell, Column, ColumnType, Field, FieldType, Value};
 use std::io::{Read, Write};

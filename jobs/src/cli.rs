@@ -3,12 +3,16 @@
 //! Exit codes: 0 done; 1 failed while running (a restart may help); 2 wrong usage or job file; 3 refused (a restart
 //! will not help); 130 forced by a second signal.
 
+use crate::cases;
 use crate::demo::{DemoArgs, DemoError, demo};
+use crate::inspect::{self, CheckArgs, ConfigArgs, DeadLettersArgs, GenerateArgs, InspectError};
 use crate::run::{self, RunError, Settings, Shared, Stop, wall_us};
-use crate::{live, load};
+use crate::serve::{self, PublicPort};
+use crate::{live, load, telemetry};
 use caudal_pipeline::time::Span;
 use clap::{Parser, Subcommand};
 use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +25,17 @@ use std::time::{Duration, Instant};
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
+    /// How log lines are written to stderr.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -29,6 +44,31 @@ enum Verb {
     Demo(DemoArgs),
     /// Run jobs until they are stopped.
     Run(RunArgs),
+    /// Tell every mistake of a job, draw it, bound its memory, and say what its stores lack.
+    Check(CheckArgs),
+    /// Run a job's own cases.
+    Test(TestArgs),
+    /// Make seeded load from a profile: to Kafka, over HTTP, to a file or to stdout.
+    Generate(GenerateArgs),
+    /// Look at dead letters and export them.
+    DeadLetters(DeadLettersArgs),
+    /// Print the JSON Schema of the job file, for editors.
+    Schema,
+    /// Print the resolved job, secrets masked.
+    Config(ConfigArgs),
+}
+
+/// What `caudal test` is asked for.
+#[derive(Clone, Debug, clap::Args)]
+struct TestArgs {
+    /// The job's folder: `job.yaml` and `cases/*.yaml`.
+    folder: PathBuf,
+    /// Only cases whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What `caudal run` is asked for.
@@ -58,6 +98,12 @@ struct RunArgs {
     /// Seconds between checkpoints.
     #[arg(long, default_value_t = 60)]
     checkpoint_every: u32,
+    /// The port for people and programs; opened only if a job takes events over HTTP.
+    #[arg(long, env = "CAUDAL_LISTEN", default_value_t = PublicPort::DEFAULT)]
+    listen: SocketAddr,
+    /// The operators' port: /metrics, /livez, /readyz, /version. Closed unless an address is given.
+    #[arg(long, env = "CAUDAL_OPERATORS")]
+    operators: Option<SocketAddr>,
 }
 
 /// Signals so far: one drains, two force.
@@ -69,13 +115,53 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The program.
 pub fn main() -> ExitCode {
-    // A reader that closes its end is no error of ours.
     let cli = Cli::parse();
-    listen_for_signals();
+    if let Err(why) = telemetry::init(cli.log_format == LogFormat::Json) {
+        eprintln!("caudal: {why}");
+        return ExitCode::from(2);
+    }
+    let mut out = std::io::stdout();
     ExitCode::from(match cli.verb {
         Verb::Demo(args) => run_demo(&args),
         Verb::Run(args) => run_jobs(&args),
+        Verb::Test(args) => run_cases(&args),
+        Verb::Check(args) => told(inspect::check(&args, &mut out)),
+        Verb::Generate(args) => told(inspect::generate(&args, &mut out)),
+        Verb::DeadLetters(args) => told(inspect::dead_letters(&args, &mut out)),
+        Verb::Schema => told(inspect::schema(&mut out)),
+        Verb::Config(args) => told(inspect::config(&args, &mut out)),
     })
+}
+
+/// The exit code of a verb that looks; what went wrong goes to stderr.
+fn told(outcome: Result<u8, InspectError>) -> u8 {
+    outcome.unwrap_or_else(|error| {
+        if !matches!(error, InspectError::Closed) {
+            eprintln!("{error}");
+        }
+        error.exit_code()
+    })
+}
+
+fn run_cases(args: &TestArgs) -> u8 {
+    let job = match load::job(&args.folder, &[]) {
+        Ok(job) => job,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return 2;
+        }
+    };
+    match cases::run(&job, &args.folder, args.only.as_deref()) {
+        Ok(report) => {
+            let json = || serde_json::to_string_pretty(&report).expect("a report is plain data");
+            println!("{}", if args.json { json() } else { report.to_string() });
+            u8::from(!report.all_passed())
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            2
+        }
+    }
 }
 
 /// SIGTERM and SIGINT ask to drain; a second one forces.
@@ -106,6 +192,7 @@ fn asked_to_stop() -> Stop {
 }
 
 fn run_demo(args: &DemoArgs) -> u8 {
+    listen_for_signals();
     match demo(args, &mut std::io::stdout(), &asked_to_stop) {
         Ok(()) => 0,
         Err(error) => {
@@ -138,18 +225,24 @@ fn run_jobs(args: &RunArgs) -> u8 {
     if wrong > 0 {
         return 2;
     }
+    listen_for_signals();
+    let public = PublicPort::at(args.listen);
     let start = |job: &Arc<crate::jobfile::Job>| {
-        let settings = settings(args, &job.plan.name);
+        let settings = settings(args, &job.plan.name, &public);
         let shared = Shared::new(Arc::new(job.plan.clone()), settings.state.clone());
         let (job, seen) = (job.clone(), shared.clone());
         let name = job.plan.name.clone();
         (name, seen, std::thread::spawn(move || run::job(&job, &settings, &shared, Vec::new())))
     };
     let running: Vec<_> = jobs.iter().map(start).collect();
-    watch(&running.iter().map(|(_, shared, thread)| (shared.clone(), thread.is_finished())).map(|(s, _)| s).collect::<Vec<_>>(), &|| {
-        running.iter().all(|(_, _, thread)| thread.is_finished())
+    let all: Vec<Arc<Shared>> = running.iter().map(|(_, shared, _)| shared.clone()).collect();
+    let operators = operators(args.operators, &all).unwrap_or_else(|why| {
+        all.iter().for_each(|job| job.stop(Stop::Drain));
+        eprintln!("{why}");
+        None
     });
-    let mut worst = 0;
+    watch(&all, &|| running.iter().all(|(_, _, thread)| thread.is_finished()));
+    let mut worst = u8::from(args.operators.is_some() && operators.is_none());
     for (name, _, thread) in running {
         match thread.join() {
             Ok(Ok(())) => {}
@@ -166,7 +259,15 @@ fn run_jobs(args: &RunArgs) -> u8 {
     worst
 }
 
-fn settings(args: &RunArgs, name: &str) -> Settings {
+fn operators(address: Option<SocketAddr>, jobs: &[Arc<Shared>]) -> Result<Option<serve::Server>, String> {
+    let Some(address) = address else { return Ok(None) };
+    let failed =
+        |error: std::io::Error| format!("cannot listen on {address} for operators: {error}; choose another with --operators");
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    serve::operators(listener, jobs.to_vec()).map(Some).map_err(failed)
+}
+
+fn settings(args: &RunArgs, name: &str, public: &Arc<PublicPort>) -> Settings {
     let defaults = Settings::in_folder(args.state.join(name));
     Settings {
         workers: args.workers.unwrap_or(defaults.workers),
@@ -174,6 +275,7 @@ fn settings(args: &RunArgs, name: &str) -> Settings {
         until_end: args.until_end,
         close: args.close,
         checkpoint_every: Span::seconds(args.checkpoint_every.into()),
+        listen: public.clone(),
         ..defaults
     }
 }

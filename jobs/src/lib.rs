@@ -4,10 +4,14 @@
 //! jobs: sources, engine and sinks, a thread each; [`live`] shows them; [`demo`] runs one on nothing but the embedded
 //! store and proves it with [`recompute`].
 
+pub mod cases;
 pub mod cli;
 pub mod demo;
+pub mod inspect;
 pub mod jobfile;
 pub mod live;
 pub mod load;
 pub mod recompute;
 pub mod run;
+pub mod serve;
+pub mod telemetry;

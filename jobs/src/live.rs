@@ -49,7 +49,8 @@ pub fn block(shared: &Shared, up: Duration, now_us: i64) -> String {
         let (written, corrected, gone) = status.row_counts.get(&(index as u32)).copied().unwrap_or_default();
         let watermark = status.watermarks.get(view.stream).copied().unwrap_or(EventTime::MIN);
         let complete = if watermark == EventTime::MIN { "nothing yet".to_owned() } else { watermark.to_string() };
-        let _ = writeln!(text, " {}  changes {written}  corrected {corrected}  gone {gone}  complete until {complete}", view.name);
+        let _ =
+            writeln!(text, " {}  changes {written}  corrected {corrected}  gone {gone}  complete until {complete}", view.name);
     }
     for (name, sink) in shared.sinks() {
         let _ = writeln!(text, " sink {name}  {}", sink_line(&sink, now_us));

@@ -1,5 +1,6 @@
 //! Reads a job file with this process's environment, files and overrides.
 
+use crate::inspect::memory;
 use crate::jobfile::{Job, Mistakes, Override, Surroundings, read};
 use std::path::Path;
 
@@ -11,7 +12,7 @@ pub fn job(path: &Path, set: &[String]) -> Result<Job, Mistakes> {
         variable: &|name| std::env::var(name).ok(),
         file: &|path| std::fs::read_to_string(path).map_err(|error| error.to_string()),
         overrides,
-        fits: &|_| Ok(()),
+        fits: &memory::fits,
     };
     read(&file_of(path).display().to_string(), &around)
 }

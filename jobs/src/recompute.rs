@@ -77,8 +77,7 @@ fn source_stream(input: &Input<'_>, stream: u32, output: &mut Output) -> Vec<Rec
     let (mut known, mut accepted, mut decoded) = (BTreeSet::new(), Vec::new(), Vec::new());
     for (at, (partition, messages)) in input.messages.get(&stream).into_iter().flatten().enumerate() {
         for message in messages {
-            let context =
-                Context { index: PartitionIndex(at as u32), partition, opened: Version(0), tables: input.tables };
+            let context = Context { index: PartitionIndex(at as u32), partition, opened: Version(0), tables: input.tables };
             decoder.decode(message, &context, &mut decoded);
             for outcome in decoded.drain(..) {
                 let verdict = match outcome {

@@ -40,7 +40,7 @@ fn read_job(name: &str, overrides: Vec<Override>) -> Result<Job, Mistakes> {
             }),
         },
         overrides,
-        fits: &|plan| match plan.limits.memory_bytes {
+        fits: &|job| match job.plan.limits.memory_bytes {
             Some(bytes) if bytes < 1 << 20 => Err(format!("{bytes} B cannot hold the job, which needs 1 MiB")),
             _ => Ok(()),
         },
@@ -95,7 +95,7 @@ fn the_wind_farm_becomes_the_plan_it_describes() {
     let job = good("good/wind.yaml");
     let plan = &job.plan;
     assert_eq!(plan.name, "wind-farm");
-    assert_eq!(plan.limits, Limits { memory_bytes: Some(2 << 30), events_per_s: Some(500), groups: Some(100) });
+    assert_eq!(plan.limits, Limits { memory_bytes: Some(6 << 30), events_per_s: Some(500), groups: Some(100) });
     let table = TablePlan {
         name: "generators".into(),
         key: vec!["generator_id".into()],

@@ -1,6 +1,9 @@
-//! The ready-made jobs: each is read without a mistake, in its folder and with nothing set in the environment.
+//! The ready-made jobs: each is read without a mistake and fits its limits, in its folder and with nothing set in the
+//! environment.
 
 use caudal_connectors::generate::{Generator, Profile};
+use caudal_jobs::cases;
+use caudal_jobs::inspect::memory;
 use caudal_jobs::jobfile::{Job, Surroundings, read, yaml};
 use caudal_pipeline::decode::{Context, Tables};
 use caudal_pipeline::plan::StreamInput;
@@ -19,7 +22,7 @@ fn job(name: &str) -> Job {
         variable: &|_| None,
         file: &|path| std::fs::read_to_string(path).map_err(|e| e.to_string()),
         overrides: Vec::new(),
-        fits: &|_| Ok(()),
+        fits: &memory::fits,
     };
     let file = folder(name).join("job.yaml").display().to_string();
     read(&file, &around).unwrap_or_else(|mistakes| panic!("{mistakes}"))
@@ -65,7 +68,13 @@ fn every_profile_sends_what_its_job_expects() {
             let refused = out.iter().filter(|outcome| outcome.is_err()).count();
             if event.class.name() == "malformed" {
                 // Of an exploded message all elements are refused, or none.
-                assert_eq!(refused, out.len(), "{name}: {:?} {:?}", event.class, String::from_utf8_lossy(&message.payload.unwrap()));
+                assert_eq!(
+                    refused,
+                    out.len(),
+                    "{name}: {:?} {:?}",
+                    event.class,
+                    String::from_utf8_lossy(&message.payload.unwrap())
+                );
                 wrong += 1;
             } else {
                 assert_eq!(refused, 0, "{name}: {out:?} of {:?}", String::from_utf8_lossy(&message.payload.unwrap()));
@@ -73,5 +82,14 @@ fn every_profile_sends_what_its_job_expects() {
             }
         }
         assert!(right > 3_000 && wrong > 50, "{name}: {right} right, {wrong} wrong");
+    }
+}
+
+#[test]
+fn all_cases_of_all_jobs_pass() {
+    for name in JOBS {
+        let report = cases::run(&job(name), &folder(name), None).unwrap_or_else(|error| panic!("{error}"));
+        assert!(report.all_passed(), "\n{report}");
+        assert!(report.outcomes.len() >= 10, "{name} has lost its cases");
     }
 }

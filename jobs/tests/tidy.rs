@@ -102,9 +102,10 @@ fn no_client_library_shows_in_a_public_signature_of_connectors() {
     let sources = sources();
     let seen = under(&sources, "connectors/src/").filter(|source| rust::is_seen_outside(source, &sources));
     let violations = seen.flat_map(|source| {
-        let of_library = |path: &str| LIBRARIES.iter().any(|library| path.strip_prefix(library).is_some_and(|p| p.starts_with("::")));
-        let names: Vec<String> =
-            source.imports().into_iter().filter(|(_, p)| of_library(p)).filter_map(|(_, p)| Some(p.rsplit("::").next()?.into())).collect();
+        let of_library =
+            |path: &str| LIBRARIES.iter().any(|library| path.strip_prefix(library).is_some_and(|p| p.starts_with("::")));
+        let imported = source.imports().into_iter().filter(|(_, import)| import.name != "_" && of_library(&import.path));
+        let names: Vec<String> = imported.map(|(_, import)| import.name).collect();
         let shows = move |word: &str| of_library(word) || names.iter().any(|name| name == word);
         let found = source.public_signatures().into_iter().filter(move |(_, signature)| rust::words(signature).any(&shows));
         found.map(|(line, signature)| format!("{}:{line}: {signature}", source.path))

@@ -83,8 +83,7 @@ pub fn build(
             effects.push(archived(records.clone(), index as u32));
         }
         if plan.views.iter().any(|view| matches!(view.from, ViewInput::Stream { stream, .. } if stream == index)) {
-            let partials =
-                epochs(records.clone(), Pipeline, "combine", first, ticks.clone(), Combine::new(&plan, index));
+            let partials = epochs(records.clone(), Pipeline, "combine", first, ticks.clone(), Combine::new(&plan, index));
             let by_group = Exchange::new(|partial: &crate::operators::Partial| partial.group.route());
             let windows = Windows::new(&plan, index, &loaded, save.clone());
             let rows = epochs(partials, by_group, "windows", first, ticks.clone(), windows);
@@ -130,11 +129,12 @@ fn split<'scope>(
     stream: u32,
     root: u32,
 ) -> (StreamVec<'scope, u64, Record>, StreamVec<'scope, u64, Effect>) {
-    let (records, other): (StreamVec<'scope, u64, Record>, StreamVec<'scope, u64, Other>) = judged.ok_err(|judged| match judged {
-        Judged::Accepted(record) => Ok(record),
-        Judged::Refused { origin, rejection } => Err(Err((origin, rejection))),
-        Judged::Count { verdict, records, late } => Err(Ok((verdict, records, late))),
-    });
+    let (records, other): (StreamVec<'scope, u64, Record>, StreamVec<'scope, u64, Other>) =
+        judged.ok_err(|judged| match judged {
+            Judged::Accepted(record) => Ok(record),
+            Judged::Refused { origin, rejection } => Err(Err((origin, rejection))),
+            Judged::Count { verdict, records, late } => Err(Ok((verdict, records, late))),
+        });
     let (counts, refused): (StreamVec<'scope, u64, _>, StreamVec<'scope, u64, _>) = other.ok_err(|other| other);
     let refused = refused
         .exchange(move |(origin, _): &(Origin, _)| partition_route(root, origin.partition.0))

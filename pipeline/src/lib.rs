@@ -10,8 +10,10 @@
 //! - [`log`] binds what forms an epoch; [`watermark`] says how far event time is complete.
 //! - [`operators`]: timely operators and the differential region; [`state`], [`run`]: how they are saved.
 //! - [`ledger`]: every effect once, for any number of sinks.
+//! - [`bound`]: the memory that all this can take.
 
 pub mod aggregate;
+pub mod bound;
 pub mod dataflow;
 pub mod decode;
 pub mod engine;

@@ -164,18 +164,28 @@ impl Run {
         Scan { run: self, blobs, next_block: start, entries: Vec::new().into_iter(), from: from.to_vec() }
     }
 
+    /// Reads all of it once and checks every block.
+    pub fn verify(&self, blobs: &dyn Blobs) -> Result<(), RunError> {
+        (0..self.blocks.len()).try_for_each(|at| self.block_bytes(blobs, at).map(drop))
+    }
+
     fn block(&self, blobs: &dyn Blobs, at: usize) -> Result<Vec<Entry>, RunError> {
+        let bytes = self.block_bytes(blobs, at)?;
+        read_entries(&bytes[8..]).ok_or_else(|| RunError::Damaged { name: self.name.clone(), what: "a block's entries are cut" })
+    }
+
+    /// A block with its head, checked.
+    fn block_bytes(&self, blobs: &dyn Blobs, at: usize) -> Result<Vec<u8>, RunError> {
         let damaged = |what| RunError::Damaged { name: self.name.clone(), what };
         let index = &self.blocks[at];
         let bytes = blobs.read_range(&self.name, index.offset, index.len + 8)?;
         if bytes.len() != index.len + 8 || u32_at(&bytes, 0) as usize != index.len {
             return Err(damaged("a block is cut"));
         }
-        let body = &bytes[8..];
-        if crc32c::crc32c(body) != u32_at(&bytes, 4) {
+        if crc32c::crc32c(&bytes[8..]) != u32_at(&bytes, 4) {
             return Err(damaged("a block fails its checksum"));
         }
-        read_entries(body).ok_or_else(|| damaged("a block's entries are cut"))
+        Ok(bytes)
     }
 }
 

@@ -60,8 +60,14 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(i64, &str); 6] =
-            [(86_400 * SECOND_US, "d"), (3_600 * SECOND_US, "h"), (60 * SECOND_US, "m"), (SECOND_US, "s"), (1_000, "ms"), (1, "us")];
+        const UNITS: [(i64, &str); 6] = [
+            (86_400 * SECOND_US, "d"),
+            (3_600 * SECOND_US, "h"),
+            (60 * SECOND_US, "m"),
+            (SECOND_US, "s"),
+            (1_000, "ms"),
+            (1, "us"),
+        ];
         let (size, unit) = UNITS.into_iter().find(|(size, _)| self.0 != 0 && self.0 % size == 0).unwrap_or((1, "us"));
         write!(f, "{}{unit}", self.0 / size)
     }
@@ -88,7 +94,9 @@ mod tests {
 
     #[test]
     fn spans_print_in_their_largest_whole_unit() {
-        for (span, text) in [(Span::seconds(3600), "1h"), (Span::millis(1500), "1500ms"), (Span(0), "0us"), (Span::seconds(90), "90s")] {
+        for (span, text) in
+            [(Span::seconds(3600), "1h"), (Span::millis(1500), "1500ms"), (Span(0), "0us"), (Span::seconds(90), "90s")]
+        {
             assert_eq!(span.to_string(), text);
         }
     }

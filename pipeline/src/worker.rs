@@ -111,7 +111,9 @@ pub enum WorkerError {
     #[error("a worker has stopped on a defect of caudal, told above; nothing wrong was written: please report it")]
     Panicked,
     /// What is read again is not what was bound.
-    #[error("{topic}/{partition} is not what was read before: {what}; the topic was rewritten or truncated, so its results cannot be repeated exactly: restore the topic, or rebuild")]
+    #[error(
+        "{topic}/{partition} is not what was read before: {what}; the topic was rewritten or truncated, so its results cannot be repeated exactly: restore the topic, or rebuild"
+    )]
     Rewritten {
         /// Topic, file or generator.
         topic: String,
@@ -294,7 +296,9 @@ impl Worker {
                 }
             }
         }
-        if self.current.is_none() && let Some(opening) = self.waiting.pop_front() {
+        if self.current.is_none()
+            && let Some(opening) = self.waiting.pop_front()
+        {
             self.open(opening);
         }
         let Some(opening) = self.current.clone() else { return Ok(false) };
@@ -311,7 +315,9 @@ impl Worker {
             Command::Open(opening) => self.waiting.push_back(opening),
             Command::Close => {
                 // A live epoch that has not even begun here is opened first: it may only be reported closed once.
-                if self.current.is_none() && let Some(opening) = self.waiting.pop_front() {
+                if self.current.is_none()
+                    && let Some(opening) = self.waiting.pop_front()
+                {
                     self.open(opening);
                 }
                 self.close_current();
@@ -341,8 +347,17 @@ impl Worker {
         }
         let reader = self.streams.iter_mut().find(|s| s.stream == stream).expect("partitions belong to source streams");
         reader.reader.assign(index, &partition, next).map_err(|error| WorkerError::Source(error.to_string()))?;
-        let state =
-            PartitionState { partition, staged: VecDeque::new(), next, count: 0, hash: 0, newest: None, paused: false, staged_bytes: 0, full: false };
+        let state = PartitionState {
+            partition,
+            staged: VecDeque::new(),
+            next,
+            count: 0,
+            hash: 0,
+            newest: None,
+            paused: false,
+            staged_bytes: 0,
+            full: false,
+        };
         reader.partitions.insert(index, state);
         Ok(())
     }
@@ -435,7 +450,9 @@ impl Worker {
                 let Some(state) = self.streams[at].partitions.get_mut(&bind.index) else { continue };
                 if state.count < bind.count {
                     missing = true;
-                    if self.streams[at].reader.position(bind.index).finished && self.streams[at].partitions[&bind.index].staged.is_empty() {
+                    if self.streams[at].reader.position(bind.index).finished
+                        && self.streams[at].partitions[&bind.index].staged.is_empty()
+                    {
                         let what = format!("it ends before offset {}", bind.next.0);
                         return Err(rewritten(&self.streams[at].partitions[&bind.index].partition, what));
                     }

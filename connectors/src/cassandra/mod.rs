@@ -47,8 +47,10 @@ mod schema;
 mod session;
 mod sink;
 mod statements;
+mod survey;
 mod tables;
 mod values;
 mod writer;
 
 pub use sink::{CassandraSink, ddl, refusals};
+pub use survey::{Survey, survey};

@@ -14,7 +14,7 @@ const COLUMNS: &str = "SELECT column_name, type, kind, position, clustering_orde
 const KEYSPACE: &str = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
 
 /// A column as the cluster describes it: name, type, kind, position, order.
-type Found = (String, String, String, i32, String);
+pub(super) type Found = (String, String, String, i32, String);
 
 /// The statement that makes the keyspace.
 pub fn keyspace_ddl(config: &Config) -> String {
@@ -40,14 +40,14 @@ pub async fn settle(session: &Session, config: &Config, tables: &Tables) -> Resu
     if wrong.is_empty() { Ok(()) } else { Err(Fault::Refused(wrong.join("; "))) }
 }
 
-async fn keyspace_exists(session: &Session, config: &Config) -> Result<bool, Fault> {
+pub(super) async fn keyspace_exists(session: &Session, config: &Config) -> Result<bool, Fault> {
     let failed = |error| fault(&error, "system_schema.keyspaces");
     let result = session.query_unpaged(KEYSPACE, (&config.keyspace,)).await.map_err(failed)?;
     let rows = result.into_rows_result().map_err(|error| Fault::Away(error.to_string()))?;
     Ok(rows.rows_num() > 0)
 }
 
-async fn columns(session: &Session, config: &Config, table: &Table) -> Result<Vec<Found>, Fault> {
+pub(super) async fn columns(session: &Session, config: &Config, table: &Table) -> Result<Vec<Found>, Fault> {
     let failed = |error| fault(&error, "system_schema.columns");
     let result = session.query_unpaged(COLUMNS, (&config.keyspace, &table.name)).await.map_err(failed)?;
     let unreadable = |error: String| Fault::Away(format!("system_schema.columns: {error}"));
@@ -72,7 +72,7 @@ async fn make(session: &Session, config: &Config, ddl: &str, what: &str) -> Resu
 }
 
 /// What is wrong with a table, each with its remedy. Further columns of others are none of our business.
-fn differences(keyspace: &str, table: &Table, found: &[Found]) -> Vec<String> {
+pub(super) fn differences(keyspace: &str, table: &Table, found: &[Found]) -> Vec<String> {
     let place = table.place(keyspace);
     let mut wrong = Vec::new();
     let key = |kind: &str| {

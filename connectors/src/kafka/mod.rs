@@ -4,6 +4,7 @@
 //! [source]     discover: partitions ─▶ which exist, compacted ones refused; offsets ─▶ where a new job begins
 //! [reader]     one consumer a worker, partitions assigned by hand, one queue each
 //! [sink]       one idempotent producer; envelope ─▶ ids, keys, headers, bodies; readback ─▶ what is there already
+//! [producer]   events out, for generated load
 //! [properties] what is librdkafka's to say, what is the job's, and what exactness does not leave to either
 //! ```
 //!
@@ -24,10 +25,13 @@ mod envelope;
 mod error;
 mod offsets;
 mod partitions;
+pub mod producer;
 mod properties;
 mod readback;
 mod reader;
 pub mod sink;
 pub mod source;
+mod survey;
 
 pub use properties::{check_sink, check_source};
+pub use survey::missing_topics;

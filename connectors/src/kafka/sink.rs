@@ -196,9 +196,9 @@ fn set_aside(envelope: &Envelope<'_>) -> SetAside {
 
 /// The producer's context: counts what is under way and collects what failed.
 #[derive(Default)]
-struct Deliveries {
-    watch: Watch,
-    in_flight: AtomicUsize,
+pub(super) struct Deliveries {
+    pub(super) watch: Watch,
+    pub(super) in_flight: AtomicUsize,
     failed: Mutex<Vec<(usize, KafkaError)>>,
 }
 
@@ -207,7 +207,7 @@ impl Deliveries {
         self.failed.lock().expect("no thread panics while it holds this lock").push((position, error));
     }
 
-    fn take_failed(&self) -> Vec<(usize, KafkaError)> {
+    pub(super) fn take_failed(&self) -> Vec<(usize, KafkaError)> {
         std::mem::take(&mut *self.failed.lock().expect("no thread panics while it holds this lock"))
     }
 }

@@ -42,9 +42,10 @@ impl RedisSink {
             .collect()
     }
 
-    /// What in the server's settings endangers what is kept there, in words. Connects.
+    /// What in the server's settings endangers what is kept there, in words. Connects, and changes nothing.
     pub fn warnings(config: &Config) -> Result<Vec<String>, SinkError> {
         let mut connection = connection::open(config)?;
+        connection::check_version(config, &mut connection)?;
         Ok(connection::warnings(config, &mut connection))
     }
 

@@ -8,5 +8,6 @@
 mod broker;
 mod login;
 mod outage;
+mod producer;
 mod sink;
 mod source;

@@ -83,7 +83,8 @@ pub fn demo(args: &DemoArgs, out: &mut dyn Write, stop: &dyn Fn() -> Stop) -> Re
     say(out, format!("{}  job {}  state {}", job.plan.name, folder.display(), state.display()))?;
     let (lines, printed) = std::sync::mpsc::channel();
     let shared = Shared::new(Arc::new(job.plan.clone()), state.clone());
-    let extra = shown.map(|view| run::Extra { name: "screen".into(), view, store: Box::new(printer::Printer::new(&job, view, lines)) });
+    let extra =
+        shown.map(|view| run::Extra { name: "screen".into(), view, store: Box::new(printer::Printer::new(&job, view, lines)) });
     let running = {
         let (job, settings, shared) = (job.clone(), settings.clone(), shared.clone());
         std::thread::spawn(move || run::job(&job, &settings, &shared, extra.into_iter().collect()))
@@ -121,7 +122,14 @@ pub fn demo(args: &DemoArgs, out: &mut dyn Write, stop: &dyn Fn() -> Stop) -> Re
     if let Some(last) = proof::prove(&job, &shared).map_err(DemoError::Unproven)? {
         say(out, last)?;
     }
-    say(out, format!("everything lies in {}: results and dead letters in {}", args.folder.display(), state.join("store.sqlite").display()))?;
+    say(
+        out,
+        format!(
+            "everything lies in {}: results and dead letters in {}",
+            args.folder.display(),
+            state.join("store.sqlite").display()
+        ),
+    )?;
     say(out, "start it again and it goes on where it stopped".into())
 }
 
@@ -146,8 +154,9 @@ fn generate_instead(job: &mut Job, folder: &Path) -> Result<(), DemoError> {
         }
         let own = folder.join("profiles").join(format!("{}.yaml", job.plan.streams[*stream].name));
         let path = if own.exists() { own } else { folder.join("profile.yaml") };
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| DemoError::Other(format!("a demonstration needs a generator profile: cannot read {}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            DemoError::Other(format!("a demonstration needs a generator profile: cannot read {}: {error}", path.display()))
+        })?;
         let name = path.display().to_string();
         let mut errors = Vec::new();
         let node = yaml::parse(&name, &text, &mut errors)

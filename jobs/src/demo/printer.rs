@@ -47,8 +47,10 @@ impl Printer {
             }
             Some(before) => {
                 let changed = self.view.columns.iter().zip(before.iter().zip(&row.cells)).filter(|(_, (old, new))| old != new);
-                let changed: Vec<String> =
-                    changed.take(3).map(|(column, (old, new))| format!("{} {} → {}", column.name, text(old), text(new))).collect();
+                let changed: Vec<String> = changed
+                    .take(3)
+                    .map(|(column, (old, new))| format!("{} {} → {}", column.name, text(old), text(new)))
+                    .collect();
                 format!("{place}  {}  [corrected]", changed.join("  "))
             }
         }

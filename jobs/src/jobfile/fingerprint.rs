@@ -50,6 +50,8 @@ fn canonical(shape: &'static Shape, node: &Node, key: &str) -> Json {
             units::duration(&s.text).map_or_else(|_| Json::from(s.text.as_str()), |span| Json::from(span.0))
         }
         (Some(Shape::Bytes), Content::Scalar(s)) => units::bytes(&s.text).map_or(Json::Null, Json::from),
+        // Nothing, `~` and `null` are one value.
+        (_, Content::Scalar(s)) if s.is_null() => Json::Null,
         (_, Content::Scalar(s)) => Json::from(s.text.as_str()),
         _ => sorted(node.to_json()),
     }

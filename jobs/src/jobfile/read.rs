@@ -61,7 +61,7 @@ fn build(file: &str, root: &Node, secrets: BTreeSet<String>, around: &Surroundin
         return None;
     }
     let job = assemble(file, &at, Parts { tables, streams, views, sinks, secrets })?;
-    if let Err(message) = (around.fits)(&job.plan) {
+    if let Err(message) = (around.fits)(&job) {
         let limits = at.deepest("limits.memory");
         let place = if limits.path.is_empty() { at.deepest("name") } else { limits };
         mistakes.at(place.node, "limits.memory", message);

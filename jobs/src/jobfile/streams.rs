@@ -10,6 +10,7 @@ use super::shape::listed;
 use super::sources::{SourceContext, source};
 use super::stream_schema::{self, LoadedSchema};
 use super::surroundings::Surroundings;
+use caudal_connectors::http::IDEMPOTENCY_HEADER;
 use caudal_pipeline::decode::{
     Decoder, DecoderSpec, Derivation, DerivationSpec, FieldFrom, FieldSpec, Format, LookupSpec, Reference, SchemaSpec, SpecError,
 };
@@ -142,6 +143,7 @@ fn root<'n>(name: &str, at: &At<'n>, context: &StreamContext<'_>, mistakes: &mut
     let decoder = compile(at, mistakes, &mut stream.fields, |keep_filter| {
         let filter = spec.filter.clone().filter(|_| keep_filter);
         let decoder = Decoder::new(&DecoderSpec { filter, ..spec.clone() })?;
+        let decoder = if over_http(at) { decoder.or_id_from_header(IDEMPOTENCY_HEADER) } else { decoder };
         let fields = decoder.fields().to_vec();
         Ok((decoder, fields))
     });
@@ -256,9 +258,14 @@ fn explode(at: &At<'_>) -> Option<String> {
     at.text().map(str::to_string).or_else(|| at.text_of("at"))
 }
 
+/// Whether events are posted; without an `id`, a request's `Idempotency-Key` tells what repeats.
+fn over_http(at: &At<'_>) -> bool {
+    at.get("from").is_some_and(|from| from.has("http"))
+}
+
 fn deduplicate(at: &At<'_>, lateness: Option<Span>, mistakes: &mut Mistakes) -> Option<Deduplicate> {
     let given = at.get("deduplicate");
-    if !at.has("id") {
+    if !at.has("id") && !over_http(at) {
         if at.has("deduplicate") {
             at.mistake_key("deduplicate", mistakes, "without an `id` nothing repeats: add `id`, or remove this");
         }

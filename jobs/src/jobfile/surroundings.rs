@@ -1,5 +1,6 @@
 //! What reading a job file needs from outside, passed in: nothing here looks at the process or the disk by itself.
 
+use super::job::Job;
 use std::path::Path;
 
 /// The variables, files and overrides of one reading.
@@ -10,8 +11,8 @@ pub struct Surroundings<'a> {
     pub file: &'a dyn Fn(&Path) -> Result<String, String>,
     /// What flags and variables change in the file, in the order of precedence: later ones win.
     pub overrides: Vec<Override>,
-    /// Whether the memory that the plan needs fits its limits, or why not.
-    pub fits: &'a dyn Fn(&caudal_pipeline::plan::Plan) -> Result<(), String>,
+    /// Whether the memory that the job needs fits its limits, or why not.
+    pub fits: &'a dyn Fn(&Job) -> Result<(), String>,
 }
 
 /// One value given outside of the file.

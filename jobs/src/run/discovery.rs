@@ -32,6 +32,7 @@ pub fn start(sources: &BTreeMap<u32, Arc<dyn Source>>, shared: &Arc<Shared>) -> 
     let (send, receive) = channel();
     for (stream, source) in sources {
         let (stream, source, shared, send) = (*stream, source.clone(), shared.clone(), send.clone());
+        shared.discovery.lock().expect(LOCK).insert(stream, "it has not answered yet".to_owned());
         std::thread::spawn(move || ask(stream, &*source, &shared, &send));
     }
     Discovery(receive)

@@ -1,6 +1,7 @@
 //! Runs one job: sources, engine and sinks, each where it may wait without holding up the others.
 //!
 //! ```text
+//! HTTP intake ─▶ local log
 //! discovery thread (per source) ─▶ engine thread ◀─▶ workers (timely)
 //!                                      │ ledger
 //!                                      └─▶ sink thread (per sink): cut ─▶ write ─▶ cursor
@@ -10,14 +11,17 @@
 
 mod clock;
 mod discovery;
+mod events;
+mod intake;
 mod sinks;
 mod sources;
 
 pub use clock::Clock;
 pub use clock::wall_us;
-pub use sinks::{STORE_FILE, SinkState, SinkStatus, context};
+pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 
 use crate::jobfile::{Job, TableSource, tables};
+use crate::serve::PublicPort;
 use caudal_connectors::state_folder::{StateFolder, StateFolderError};
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase, Status};
 use caudal_pipeline::plan::Plan;
@@ -55,13 +59,23 @@ pub struct Settings {
     pub close: bool,
     /// Time between checkpoints.
     pub checkpoint_every: Span,
+    /// The port for people and programs, opened only if the job takes events over HTTP; jobs of one process share it.
+    pub listen: Arc<PublicPort>,
 }
 
 impl Settings {
     /// The defaults, with state under `state`.
     pub fn in_folder(state: PathBuf) -> Settings {
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
-        Settings { state, workers, take_over: false, until_end: false, close: false, checkpoint_every: Span::seconds(60) }
+        Settings {
+            state,
+            workers,
+            take_over: false,
+            until_end: false,
+            close: false,
+            checkpoint_every: Span::seconds(60),
+            listen: PublicPort::at(PublicPort::DEFAULT),
+        }
     }
 }
 
@@ -122,6 +136,7 @@ pub struct Shared {
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
     discovery: Mutex<BTreeMap<u32, String>>,
     alarms: Mutex<Vec<String>>,
+    failure: Mutex<Option<String>>,
     recent: Mutex<VecDeque<Status>>,
     began: Mutex<BTreeMap<String, i64>>,
     stop: AtomicU8,
@@ -150,6 +165,7 @@ impl Shared {
             sinks: Mutex::default(),
             discovery: Mutex::default(),
             alarms: Mutex::default(),
+            failure: Mutex::default(),
             recent: Mutex::default(),
             began: Mutex::default(),
             stop: AtomicU8::new(0),
@@ -174,6 +190,11 @@ impl Shared {
     /// What went wrong but was survived, since the last call.
     pub fn take_alarms(&self) -> Vec<String> {
         std::mem::take(&mut self.alarms.lock().expect(LOCK))
+    }
+
+    /// Ends the run with this error: whoever calls found that it cannot go on.
+    pub fn fail(&self, why: String) {
+        self.failure.lock().expect(LOCK).get_or_insert(why);
     }
 
     /// Figures as of one of the newest epochs, if they are still known.
@@ -216,6 +237,7 @@ impl Shared {
 struct Parts {
     sources: BTreeMap<u32, Arc<dyn Source>>,
     sinks: Vec<sinks::Prepared>,
+    intakes: intake::Intakes,
     folder: StateFolder,
 }
 
@@ -231,10 +253,19 @@ pub struct Extra {
 
 /// Runs `job` until it is asked to stop, ends by itself, or cannot go on.
 pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>) -> Result<(), RunError> {
+    let outcome = start(job, settings, shared, extra);
+    // Whoever looks sees that the run is over, even if it never began.
+    shared.stop(Stop::Force);
+    outcome
+}
+
+fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>) -> Result<(), RunError> {
     let clock = Clock::start();
+    intake::check_take_over(job, settings)?;
     let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
-    let (sources, began) = sources::build(job, &folder, &clock)?;
+    let sources::Built { sources, logs, began } = sources::build(job, &folder, &clock)?;
     *shared.began.lock().expect(LOCK) = began;
+    let intakes = intake::Intakes::open(job, logs, settings, shared)?;
     let mut sinks = sinks::build(job, &settings.state)?;
     sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
     let tables = job.tables.iter().zip(&job.plan.tables).map(|(source, plan)| table_rows(source, plan));
@@ -247,30 +278,40 @@ pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extr
         sources: sources.clone(),
         tables,
         checkpoint_every: settings.checkpoint_every,
-        in_flight_bytes_max: 256 << 20,
+        in_flight_bytes_max: caudal_pipeline::bound::in_flight_bytes_max(&job.plan.limits),
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
     let engine = Engine::start(config)?;
-    drive(engine, Parts { sources, sinks, folder }, settings, shared, clock)
+    drive(engine, Parts { sources, sinks, intakes, folder }, settings, shared, clock)
 }
 
 fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Shared>, clock: Clock) -> Result<(), RunError> {
-    let found = discovery::start(&parts.sources, shared);
-    let sinks = sinks::start(parts.sinks, &engine, shared);
-    let (mut published, mut asked) = (Instant::now(), None);
+    let Parts { sources, sinks, intakes, folder } = parts;
+    let found = discovery::start(&sources, shared);
+    let sinks = sinks::start(sinks, &engine, shared);
+    let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
     let outcome = loop {
         for (stream, partitions) in found.new_partitions() {
             match partitions {
                 Ok(partitions) => engine.discovered(stream, partitions),
-                Err(why) => return end(engine, sinks, shared, &parts.folder, Err(RunError::Refused(why))),
+                Err(why) => return end(engine, sinks, intakes, shared, &folder, Err(RunError::Refused(why))),
             }
         }
         if let Err(error) = engine.turn(clock.now(), TURN) {
             break Err(error.into());
         }
         sinks.wake();
-        shared.remember(engine.status());
+        intakes.pause(engine.phase(), shared.stopping(), engine.held_back());
+        let end = engine.ledger().end();
+        if seen.replace(end) != Some(end) {
+            let status = engine.status();
+            intakes.bind(&status.positions);
+            shared.remember(status);
+        }
+        if let Some(why) = shared.failure.lock().expect(LOCK).take() {
+            break Err(RunError::Failed(why));
+        }
         if engine.phase() == Phase::Done {
             break Ok(());
         }
@@ -280,7 +321,9 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
         }
         let finished = settings.until_end && engine.phase() == Phase::Live && engine.status().input_finished;
         match shared.stopping() {
-            Stop::Force => break Err(RunError::Failed("forced to stop; what was not finished is repeated at the next start".into())),
+            Stop::Force => {
+                break Err(RunError::Failed("forced to stop; what was not finished is repeated at the next start".into()));
+            }
             Stop::Drain if asked.is_none() => {
                 engine.stop(settings.close);
                 asked = Some(Instant::now());
@@ -291,21 +334,25 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             }
             _ => {}
         }
-        if asked.is_some_and(|asked| asked.elapsed() > PATIENCE) || sinks.all_stopped() {
+        sinks.newly_stopped().for_each(|sink| engine.do_not_wait_for(&sink));
+        if asked.is_some_and(|asked| asked.elapsed() > PATIENCE) {
             engine.do_not_wait_for_sinks();
         }
     };
-    end(engine, sinks, shared, &parts.folder, outcome)
+    end(engine, sinks, intakes, shared, &folder, outcome)
 }
 
 fn end(
     mut engine: Engine,
     sinks: sinks::Running,
+    intakes: intake::Intakes,
     shared: &Arc<Shared>,
     folder: &StateFolder,
     outcome: Result<(), RunError>,
 ) -> Result<(), RunError> {
     publish(&mut engine, shared);
+    // Requests that still wait are answered: what they sent is on the disk, and is bound at the next start.
+    drop(intakes);
     // Threads see that the run is over; sinks finish the write they are in.
     shared.stop(Stop::Force);
     sinks.join();
@@ -316,13 +363,21 @@ fn end(
 }
 
 fn publish(engine: &mut Engine, shared: &Shared) {
-    shared.alarms.lock().expect(LOCK).extend(engine.alarms());
+    let alarms = engine.alarms();
+    let job = shared.plan.name.as_str();
+    alarms.iter().for_each(|what| events::Alarm { job, what }.emit());
+    shared.alarms.lock().expect(LOCK).extend(alarms);
     let published = Published { status: engine.status(), phase: Some(engine.phase()), generation: engine.generation() };
-    *shared.status.lock().expect(LOCK) = published;
+    let (phase, generation) = (engine.phase(), engine.generation());
+    let before = std::mem::replace(&mut *shared.status.lock().expect(LOCK), published);
+    if before.phase != Some(phase) {
+        events::PhaseChanged { job, phase, generation }.emit();
+    }
 }
 
 fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> Result<Vec<Vec<Option<String>>>, RunError> {
-    let text = std::fs::read_to_string(&source.path).map_err(|error| RunError::Refused(format!("cannot read {}: {error}", source.path)))?;
+    let text = std::fs::read_to_string(&source.path)
+        .map_err(|error| RunError::Refused(format!("cannot read {}: {error}", source.path)))?;
     tables::rows(&text, source, plan).map_err(RunError::Refused)
 }
 

@@ -1,6 +1,7 @@
 //! A thread for each sink: asks the ledger what is owed, writes it, moves the cursor. A dead store delays only itself.
 
 use super::discovery::pause;
+use super::events::{SinkFailing, SinkRecovered, SinkStopped};
 use super::{LOCK, RunError, Shared, Stop, Store};
 use crate::jobfile::{Emission, Job, SinkSpec, StoreSpec};
 use caudal_connectors::context::{SinkContext, ViewDescription};
@@ -11,7 +12,7 @@ use caudal_pipeline::ports::sink::SinkError;
 use caudal_pipeline::time::{EventTime, Span, Version};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub const STORE_FILE: &str = "store.sqlite";
 /// The first wait after a failed write; it doubles up to [`BACK_OFF_MAX`].
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The newest row of each group is kept in a table of its own up to this many groups.
-const LATEST_GROUPS_MAX: usize = 100_000;
+pub const LATEST_GROUPS_MAX: usize = 100_000;
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// A sink looks for something new at least this often; the engine wakes it sooner.
 const LOOK: Duration = Duration::from_millis(100);
@@ -82,7 +83,7 @@ impl Prepared {
 /// Running sinks.
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
-    stopped: Arc<AtomicUsize>,
+    stopped: Receiver<String>,
     ledger: Arc<Ledger>,
     seen: Mutex<caudal_pipeline::time::Epoch>,
 }
@@ -97,9 +98,9 @@ impl Running {
         }
     }
 
-    /// Whether every sink has been refused for good.
-    pub fn all_stopped(&self) -> bool {
-        !self.threads.is_empty() && self.stopped.load(Ordering::SeqCst) == self.threads.len()
+    /// Sinks that have been refused for good since the last call.
+    pub fn newly_stopped(&self) -> impl Iterator<Item = String> {
+        self.stopped.try_iter()
     }
 
     /// Waits for the writes under way.
@@ -136,7 +137,9 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
     let refused = |error: SinkError| RunError::Refused(format!("sinks.{}: {error}", spec.name));
     let (store, board): (Store, usize) = match &spec.store {
         StoreSpec::Redis(config) => (Box::new(redis::RedisSink::new(config.clone(), context.clone())), config.board_groups_max),
-        StoreSpec::Cassandra(config) => (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX),
+        StoreSpec::Cassandra(config) => {
+            (Box::new(cassandra::CassandraSink::new(config.clone(), context.clone())), LATEST_GROUPS_MAX)
+        }
         StoreSpec::Kafka(config) => (Box::new(kafka::sink::KafkaSink::new(config.clone(), context.clone()).map_err(refused)?), 0),
         StoreSpec::File(config) => (Box::new(file::Sink::new(config.clone(), context.clone())), 0),
         StoreSpec::Embedded => {
@@ -183,7 +186,7 @@ pub fn ledger_retention(job: &Job) -> BTreeMap<usize, Option<Span>> {
 /// Starts a thread for each sink.
 pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> Running {
     let (ledger, cursors) = (engine.ledger(), engine.cursors());
-    let stopped = Arc::new(AtomicUsize::new(0));
+    let (tell, stopped) = channel();
     let thread = |prepared: Prepared| {
         let cursor = cursors.lock().expect(LOCK).get(&prepared.name).cloned().unwrap_or_default();
         let follower = Follower::new(shared.plan.clone(), prepared.kept, prepared.dead_letters).with_events(prepared.events);
@@ -198,16 +201,17 @@ pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> 
             status: SinkStatus::default(),
             ready: false,
         };
-        let stopped = stopped.clone();
+        let tell = tell.clone();
         std::thread::spawn(move || {
             thread.run();
             if matches!(thread.status.state, SinkState::Stopped(_)) {
-                stopped.fetch_add(1, Ordering::SeqCst);
+                // Nobody listens once the run is over.
+                let _ = tell.send(thread.name);
             }
         })
     };
     let threads = prepared.into_iter().map(thread).collect();
-    Running { threads, stopped: stopped.clone(), ledger: ledger.clone(), seen: Mutex::default() }
+    Running { threads, stopped, ledger: ledger.clone(), seen: Mutex::default() }
 }
 
 struct SinkThread {
@@ -231,6 +235,7 @@ impl SinkThread {
                 Ok(true) => back_off = BACK_OFF,
                 Ok(false) => std::thread::park_timeout(LOOK),
                 Err(SinkError::Stop(why)) => {
+                    SinkStopped { job: &self.shared.plan.name, sink: &self.name, why: &why }.emit();
                     self.status.state = SinkState::Stopped(why);
                     self.publish();
                     return;
@@ -238,6 +243,9 @@ impl SinkThread {
                 Err(SinkError::Retry(why)) => {
                     self.ready = false;
                     self.status.retries += 1;
+                    if self.status.failing_since.is_none() {
+                        SinkFailing { job: &self.shared.plan.name, sink: &self.name, why: &why }.emit();
+                    }
                     self.status.failing_since.get_or_insert_with(super::clock::wall_us);
                     self.status.state = SinkState::Retrying(why);
                     self.publish();
@@ -254,8 +262,10 @@ impl SinkThread {
         if !self.ready {
             self.store.prepare()?;
             self.ready = true;
-            self.status.failing_since = None;
-            self.status.state = SinkState::Ok;
+            // A store that failed is only there again once a write succeeds.
+            if self.status.failing_since.is_none() {
+                self.status.state = SinkState::Ok;
+            }
             self.publish();
         }
         let cut = self.follower.cut(&self.ledger, &self.cursor).map_err(|error| SinkError::Retry(error.to_string()))?;
@@ -264,7 +274,9 @@ impl SinkThread {
         self.cursor = next;
         self.cursors.lock().expect(LOCK).insert(self.name.clone(), self.cursor.clone());
         self.status.state = SinkState::Ok;
-        self.status.failing_since = None;
+        if self.status.failing_since.take().is_some() {
+            SinkRecovered { job: &self.shared.plan.name, sink: &self.name, retries: self.status.retries }.emit();
+        }
         self.status.written = cut.version;
         self.status.rows += cut.rows.len() as u64;
         self.status.dead_letters += cut.dead_letters.len() as u64;

@@ -1,10 +1,10 @@
 //! From what a job file says of sources to sources.
 
-use super::clock::Clock;
 use super::RunError;
-use crate::jobfile::{GenerateSpec, Job, SourceSpec};
+use super::clock::Clock;
+use crate::jobfile::{GenerateSpec, HttpSpec, Job, SourceSpec};
 use caudal_connectors::generate::{Generator, Pace, Profile};
-use caudal_connectors::local_log::{self, LocalLog, Options};
+use caudal_connectors::local_log::{self, LocalLog, Options, TornTail};
 use caudal_connectors::state_folder::StateFolder;
 use caudal_connectors::{file, generate, kafka};
 use caudal_pipeline::ports::blobs::Blobs;
@@ -12,45 +12,61 @@ use caudal_pipeline::ports::source::{Source, SourceError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Sources by stream, and when each stream's generator was first started.
-type Built = (BTreeMap<u32, Arc<dyn Source>>, BTreeMap<String, i64>);
+/// What a job reads.
+#[derive(Default)]
+pub struct Built {
+    /// The sources, by stream.
+    pub sources: BTreeMap<u32, Arc<dyn Source>>,
+    /// The local logs that take events over HTTP, by stream.
+    pub logs: BTreeMap<u32, Log>,
+    /// When each stream's generator was first started.
+    pub began: BTreeMap<String, i64>,
+}
+
+/// A local log, and what a crash had left at its ends.
+pub struct Log {
+    /// The log.
+    pub log: LocalLog,
+    /// Batches that were cut off: nobody was promised them.
+    pub torn: Vec<TornTail>,
+}
 
 /// The sources of a job.
 pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<Built, RunError> {
-    let (mut sources, mut began) = (BTreeMap::new(), BTreeMap::new());
+    let mut built = Built::default();
     for (stream, spec) in &job.sources {
-        let name = &job.plan.streams[*stream].name;
-        sources.insert(*stream as u32, source(name, spec, folder, clock, &mut began)?);
+        let (name, position) = (&job.plan.streams[*stream].name, *stream as u32);
+        let source: Arc<dyn Source> = match spec {
+            SourceSpec::Kafka(config) => Arc::new(kafka_source(config, folder)?),
+            SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
+            SourceSpec::Generate(spec) => {
+                let (source, began_us) = generator(name, spec, folder, clock)?;
+                built.began.insert(name.clone(), began_us);
+                Arc::new(source)
+            }
+            SourceSpec::Http(spec) => {
+                let log = local_log(name, spec, folder)?;
+                let source = local_log::Source::new(log.log.clone(), name);
+                built.logs.insert(position, log);
+                Arc::new(source)
+            }
+        };
+        built.sources.insert(position, source);
     }
-    Ok((sources, began))
+    Ok(built)
 }
 
-fn source(
-    stream: &str,
-    spec: &SourceSpec,
-    folder: &StateFolder,
-    clock: &Clock,
-    began: &mut BTreeMap<String, i64>,
-) -> Result<Arc<dyn Source>, RunError> {
-    Ok(match spec {
-        SourceSpec::Kafka(config) => {
-            let source = kafka::source::KafkaSource::new(config.clone()).map_err(refused)?;
-            let known = folder.blobs().list("log/").map_err(|error| RunError::Failed(error.to_string()))?;
-            Arc::new(if known.is_empty() { source } else { source.resumed() })
-        }
-        SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
-        SourceSpec::Generate(spec) => {
-            let (source, began_us) = generator(stream, spec, folder, clock)?;
-            began.insert(stream.to_owned(), began_us);
-            Arc::new(source)
-        }
-        SourceSpec::Http(spec) => {
-            let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
-            let path = folder.path().join("intake").join(stream);
-            let (log, _torn) = LocalLog::open(&path, options).map_err(|error| RunError::Failed(error.to_string()))?;
-            Arc::new(local_log::Source::new(log, stream))
-        }
-    })
+fn local_log(stream: &str, spec: &HttpSpec, folder: &StateFolder) -> Result<Log, RunError> {
+    let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
+    let path = folder.path().join("intake").join(stream);
+    let (log, torn) = LocalLog::open(&path, options).map_err(|error| RunError::Failed(error.to_string()))?;
+    Ok(Log { log, torn })
+}
+
+fn kafka_source(config: &kafka::config::SourceConfig, folder: &StateFolder) -> Result<kafka::source::KafkaSource, RunError> {
+    let source = kafka::source::KafkaSource::new(config.clone()).map_err(refused)?;
+    let known = folder.blobs().list("log/").map_err(|error| RunError::Failed(error.to_string()))?;
+    Ok(if known.is_empty() { source } else { source.resumed() })
 }
 
 fn refused(error: SourceError) -> RunError {
@@ -61,7 +77,12 @@ fn refused(error: SourceError) -> RunError {
 }
 
 /// A generator that, after a restart, goes on as the one it was: the time of its first start is kept with the state.
-fn generator(stream: &str, spec: &GenerateSpec, folder: &StateFolder, clock: &Clock) -> Result<(generate::Source, i64), RunError> {
+fn generator(
+    stream: &str,
+    spec: &GenerateSpec,
+    folder: &StateFolder,
+    clock: &Clock,
+) -> Result<(generate::Source, i64), RunError> {
     let profile = Profile::parse(&spec.profile).map_err(|mistakes| RunError::Refused(profile_mistakes(spec, &mistakes)))?;
     let blobs = folder.blobs();
     let name = format!("began/{stream}");
@@ -80,4 +101,3 @@ pub fn profile_mistakes(spec: &GenerateSpec, mistakes: &[generate::Mistake]) -> 
     let lines = mistakes.iter().map(|mistake| format!("{place}  {}   {}", mistake.path, mistake.message));
     lines.collect::<Vec<_>>().join("\n")
 }
-

@@ -34,7 +34,7 @@ pub fn against_the_flow() -> Vec<String> {
     violations
 }
 
-/// Crates of ours that depend on a library whose wrappers they are not among.
+/// Crates of ours that depend on a library whose wrappers they are not among. For `caudal` that means its tests only.
 pub fn outside_their_wrappers() -> Vec<String> {
     let entry = Regex::new(r#"\{ crate = "([^"]+)", (?:wrappers = \[([^\]]*)\])?"#).unwrap();
     let deny = deny_toml();
@@ -45,7 +45,8 @@ pub fn outside_their_wrappers() -> Vec<String> {
     for (name, dependency) in own_dependencies() {
         let library = text(&dependency["name"]);
         for (_, wrappers) in wrapped.iter().filter(|(wrapped, _)| *wrapped == library) {
-            if !wrappers.contains(&format!("\"{name}\"")) {
+            let is_named = wrappers.contains(&format!("\"{name}\""));
+            if !is_named || (name == "caudal" && dependency["kind"] != "dev") {
                 violations.push(format!("{name} depends on {library}"));
             }
         }

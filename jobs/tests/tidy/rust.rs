@@ -32,11 +32,11 @@ impl Source {
         self.text.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n")
     }
 
-    /// Every imported path, braces resolved, with its line.
-    pub fn imports(&self) -> Vec<(usize, String)> {
+    /// Every import, braces resolved, with its line.
+    pub fn imports(&self) -> Vec<(usize, Import)> {
         let tree = |found: regex::Captures<'_>| {
             let line = self.line(found.get(1).expect("the group always takes part").start());
-            flatten("", &found[1]).into_iter().map(move |path| (line, path))
+            flatten("", &found[1]).into_iter().map(move |import| (line, import))
         };
         USE.captures_iter(&self.code).flat_map(tree).collect()
     }
@@ -44,7 +44,7 @@ impl Source {
     /// Every path that is imported or written out.
     pub fn paths(&self) -> Vec<(usize, String)> {
         let written = PATH.find_iter(&self.code).map(|found| (self.line(found.start()), found.as_str().to_owned()));
-        self.imports().into_iter().chain(written).collect()
+        self.imports().into_iter().map(|(line, import)| (line, import.path)).chain(written).collect()
     }
 
     /// Public items and fields up to their body, each on one line.
@@ -64,6 +64,15 @@ impl Source {
     }
 }
 
+/// One imported path, and the name that it has from then on.
+#[derive(Debug, PartialEq)]
+pub struct Import {
+    /// As written where it comes from.
+    pub path: String,
+    /// The last part, or what stands after `as`.
+    pub name: String,
+}
+
 /// Names and paths in a signature.
 pub fn words(signature: &str) -> impl Iterator<Item = &str> {
     signature.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).map(|word| word.trim_matches(':'))
@@ -80,15 +89,12 @@ pub fn is_seen_outside(source: &Source, all: &[Source]) -> bool {
     })
 }
 
-/// `a::{b, c::{d, e as f}}` is `a::b`, `a::c::d`, `a::c::f`.
-fn flatten(prefix: &str, tree: &str) -> Vec<String> {
+/// `a::{b, c::{d, e as f}}` is `a::b`, `a::c::d` and `a::c::e`, the last one by the name of `f`.
+fn flatten(prefix: &str, tree: &str) -> Vec<Import> {
     let tree = tree.trim();
     let Some((head, inner)) = tree.split_once('{') else {
-        let renamed = tree.split_once(" as ").map(|(path, name)| match path.rsplit_once("::") {
-            Some((parents, _)) => format!("{parents}::{name}"),
-            None => name.to_owned(),
-        });
-        return vec![format!("{prefix}{}", renamed.as_deref().unwrap_or(tree))];
+        let (path, name) = tree.split_once(" as ").unwrap_or((tree, tree.rsplit("::").next().unwrap_or(tree)));
+        return vec![Import { path: format!("{prefix}{path}"), name: name.to_owned() }];
     };
     let inner = inner.strip_suffix('}').unwrap_or(inner);
     branches(inner).into_iter().flat_map(|branch| flatten(&format!("{prefix}{head}"), branch)).collect()
@@ -179,13 +185,22 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
 
 #[test]
 fn sources_are_read_as_the_rules_need_them() {
+    let flat =
+        |tree: &str| flatten("", tree).into_iter().map(|import| format!("{} {}", import.path, import.name)).collect::<Vec<_>>();
     assert_eq!(
-        flatten("", "std::{self, fs, collections::{BTreeMap, hash_map as map}, time::Duration}"),
-        ["std::self", "std::fs", "std::collections::BTreeMap", "std::collections::map", "std::time::Duration"]
+        flat("std::{self, fs, collections::{BTreeMap, hash_map as map}, time::Duration}"),
+        [
+            "std::self self",
+            "std::fs fs",
+            "std::collections::BTreeMap BTreeMap",
+            "std::collections::hash_map map",
+            "std::time::Duration Duration"
+        ]
     );
+    assert_eq!(flat("a as b"), ["a b"]);
     let text = "//! A.\nuse x::Y;\n// x.unwrap()\npub fn f(y: &Y)\nwhere\n    Y: Z,\n{}\n\n#[cfg(test)]\nmod tests {\n    use q::R;\n}\n";
     let source = Source { path: "a/b.rs".into(), text: text.into(), code: code(text), is_test: false };
-    assert_eq!(source.imports(), [(2, "x::Y".to_owned())]);
+    assert_eq!(source.imports(), [(2, Import { path: "x::Y".into(), name: "Y".into() })]);
     assert_eq!(source.public_signatures(), [(4, "pub fn f(y: &Y) where Y: Z,".to_owned())]);
     assert_eq!(source.lines_with(&Regex::new("unwrap").unwrap()).count(), 0);
     assert_eq!(test_modules("a/b.rs", "#[cfg(test)]\nmod oracle;\nmod c;"), ["a/b/oracle"]);

@@ -79,6 +79,11 @@ impl Aggregate {
         parse::parse(text, fields).map(|kind| Aggregate { kind })
     }
 
+    /// What it computes.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// What it is called in a job file: `mean`, `top_k`.
     pub fn name(&self) -> &'static str {
         match self.kind {

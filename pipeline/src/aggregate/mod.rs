@@ -77,6 +77,7 @@ mod moments;
 mod parse;
 mod quantile;
 mod signatures;
+mod sizes;
 mod top_k;
 mod wide;
 

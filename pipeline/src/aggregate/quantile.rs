@@ -49,6 +49,11 @@ impl Buckets {
     /// Memory outside of the accumulator, should values fall into all buckets.
     pub const HEAP_BYTES_MAX: usize = (2 * BUCKET_MAX as usize + 1) * ENTRY_BYTES_MAX;
 
+    /// The same after so many values.
+    pub fn heap_bytes_max(values: u64) -> u64 {
+        (Self::HEAP_BYTES_MAX as u64).min(values.saturating_mul(ENTRY_BYTES_MAX as u64))
+    }
+
     /// Takes a value, unless it is null.
     pub fn insert(&mut self, value: &Value) {
         if let Value::Decimal(scaled) = value {

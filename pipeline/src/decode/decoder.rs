@@ -86,6 +86,13 @@ impl Decoder {
         }
     }
 
+    /// Where the spec names no id, records are called what this header of their message says, if it is there. The
+    /// stream must then deduplicate.
+    pub fn or_id_from_header(mut self, name: &str) -> Decoder {
+        self.identity = self.identity.or_header(name, self.explode.is_some());
+        self
+    }
+
     /// The fields of its records, in order.
     pub fn fields(&self) -> &[Field] {
         self.fields.list()

@@ -1,10 +1,11 @@
-//! What a record is called: the configured parts as text, joined by U+001F, or its origin.
+//! What a record is called: the configured parts as text, joined by U+001F; else what its sender called it in a header,
+//! or its origin.
 //!
 //! A number is taken as it is written: `1` and `1.0` are two names. A part may not contain the separator when there
 //! are several, for then two different records could get one name. No length is too long: what is remembered is a hash.
 
 use super::place::{Found, Place, Scene};
-use super::spec::{DecoderSpec, SpecError};
+use super::spec::{DecoderSpec, Reference, SpecError};
 use crate::record::{Id, Origin, Reason, Rejection};
 use compact_str::CompactString;
 use serde_json::Value as Json;
@@ -18,6 +19,11 @@ const SEPARATOR: char = '\u{1f}';
 pub(crate) enum Identity {
     Origin,
     Parts(Vec<Place>),
+    /// A header's value, if there is one; all elements of a message share it, so theirs have their number too.
+    Header {
+        at: Place,
+        exploded: bool,
+    },
 }
 
 impl Identity {
@@ -40,9 +46,31 @@ impl Identity {
         Identity::Parts(parts)
     }
 
+    /// Where no parts are configured, a record is called what this header says.
+    pub fn or_header(self, name: &str, exploded: bool) -> Identity {
+        match self {
+            Identity::Origin => {
+                let at = Place::new(&Reference(format!("$header.{name}")), exploded).expect("a header's name is not empty");
+                Identity::Header { at, exploded }
+            }
+            configured => configured,
+        }
+    }
+
     /// A record's id.
     pub fn read(&self, scene: &Scene<'_>, origin: Origin) -> Result<Id, Rejection> {
-        let Identity::Parts(parts) = self else { return Ok(Id::Origin(origin)) };
+        match self {
+            Identity::Origin => Ok(Id::Origin(origin)),
+            Identity::Parts(parts) => Identity::joined(parts, scene),
+            Identity::Header { at, exploded } => Ok(match at.find(scene) {
+                Found::Text(name) if *exploded => Id::Given(format!("{name}{SEPARATOR}{}", origin.element).into()),
+                Found::Text(name) => Id::Given(name.into()),
+                _ => Id::Origin(origin),
+            }),
+        }
+    }
+
+    fn joined(parts: &[Place], scene: &Scene<'_>) -> Result<Id, Rejection> {
         let mut id = CompactString::default();
         for (n, place) in parts.iter().enumerate() {
             let part = part(place.find(scene), parts.len() > 1)

@@ -136,7 +136,9 @@ pub fn newest(
         }
     }
     if seen {
-        return Err("no checkpoint can be used: restore the state folder from a backup, or start with a new one and replay".into());
+        return Err(
+            "no checkpoint can be used: restore the state folder from a backup, or start with a new one and replay".into()
+        );
     }
     Ok(None)
 }
@@ -155,13 +157,14 @@ fn open(blobs: &Arc<dyn Blobs>, generation: u64, checkpoint: &Checkpoint) -> Res
     Ok((manifest, state, ledger))
 }
 
-/// Deletes what the last two checkpoints do not list.
-pub fn clean_up(blobs: &dyn Blobs, ledger: &Ledger, kept: &[(Checkpoint, Manifest)]) -> Result<(), BlobError> {
+/// Deletes what the last two checkpoints do not list, unless a process after `generation` has written it.
+pub fn clean_up(blobs: &dyn Blobs, generation: u64, ledger: &Ledger, kept: &[(Checkpoint, Manifest)]) -> Result<(), BlobError> {
     let state: Vec<&str> = kept.iter().flat_map(|(_, m)| &m.state).map(|file| file.name.as_str()).collect();
     let manifests: Vec<&str> = kept.iter().map(|(checkpoint, _)| checkpoint.manifest.as_str()).collect();
     for (prefix, listed) in [("state/", state), ("manifest/", manifests)] {
         for name in blobs.list(prefix)? {
-            if !listed.contains(&name.as_str()) {
+            let ours = crate::ledger::generation_of(&name).is_none_or(|of| of <= generation);
+            if ours && !listed.contains(&name.as_str()) {
                 blobs.delete(&name)?;
             }
         }

@@ -55,7 +55,15 @@ impl SourceStream {
     /// A stream without partitions.
     pub fn new(stream: u32, plan: &Plan) -> SourceStream {
         let clock = StreamClock::new(plan.streams[stream as usize].watermark);
-        SourceStream { stream, partitions: Vec::new(), clock, added: 0, reports: BTreeMap::new(), idle: Vec::new(), starts: Vec::new() }
+        SourceStream {
+            stream,
+            partitions: Vec::new(),
+            clock,
+            added: 0,
+            reports: BTreeMap::new(),
+            idle: Vec::new(),
+            starts: Vec::new(),
+        }
     }
 
     /// Adds a partition that is not known yet; its bound position, or `None` if it is known.

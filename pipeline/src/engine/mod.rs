@@ -34,7 +34,7 @@ use crate::time::{Epoch, EventTime, Span, Version};
 use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError, WorkerSetup};
 use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -132,6 +132,41 @@ pub enum Phase {
     Done,
 }
 
+/// Why nothing is read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HeldBack {
+    /// The wall clock has jumped and is not believed yet.
+    ClockJumped,
+    /// What was read cannot be bound.
+    DiskFull,
+    /// As much is in flight as may be.
+    InFlight,
+}
+
+impl HeldBack {
+    /// All reasons.
+    pub const ALL: [HeldBack; 3] = [HeldBack::ClockJumped, HeldBack::DiskFull, HeldBack::InFlight];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            HeldBack::ClockJumped => "clock_jumped",
+            HeldBack::DiskFull => "disk_full",
+            HeldBack::InFlight => "in_flight",
+        }
+    }
+}
+
+impl std::fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            HeldBack::ClockJumped => "the wall clock has jumped and is not believed yet",
+            HeldBack::DiskFull => "the disk is full",
+            HeldBack::InFlight => "as much is in flight as may be",
+        })
+    }
+}
+
 /// Figures for people, metrics and tests; all counts are as of `epoch`.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
@@ -145,6 +180,8 @@ pub struct Status {
     pub counts: Counts,
     /// Row changes since the job began.
     pub row_counts: RowCounts,
+    /// Epochs that are opened and not in the ledger, the one being read included.
+    pub open_epochs: usize,
     /// Messages known to be unread, by source stream, where sources tell.
     pub lag: BTreeMap<u32, u64>,
     /// Sources in trouble, by stream.
@@ -153,6 +190,8 @@ pub struct Status {
     pub in_flight_bytes: u64,
     /// Times intake was held back.
     pub intake_paused: u64,
+    /// Why nothing is read now, if that is so.
+    pub held_back: Option<HeldBack>,
     /// Bytes of ledger in memory.
     pub ledger_bytes: usize,
     /// The newest checkpoint's epoch and version.
@@ -191,6 +230,8 @@ pub struct Engine {
     alarms: Vec<String>,
     stopping: bool,
     patient: bool,
+    /// Sinks that are not waited for at the end.
+    given_up: BTreeSet<String>,
     /// The last epoch that may hold effects; those after it are only saved at.
     effects_end: Epoch,
     close: bool,
@@ -205,6 +246,9 @@ struct Checkpointing {
     /// The epoch that is being saved, until its files are written.
     epoch: Option<Epoch>,
     result: Option<Receiver<Result<(Checkpoint, Manifest), RunError>>>,
+    /// The log's slot in which the epoch that is being saved was bound: what is needed beside it lies above.
+    slot: u64,
+    /// The last two, each with its slot as above.
     kept: VecDeque<(u64, Checkpoint, Manifest)>,
     wanted: bool,
 }
@@ -214,8 +258,7 @@ impl Engine {
     /// everything else happens in [`Engine::turn`].
     pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
         let (mut log, records) = CommitLog::open(config.blobs.clone())?;
-        check_fingerprint(&records, config.fingerprint)?;
-        let ended = records.iter().any(|(_, record)| *record == LogRecord::End);
+        check_fingerprint(last_fingerprint(&records), config.fingerprint)?;
         let mut alarms = Vec::new();
         let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
             .map_err(EngineError::Refused)?;
@@ -225,6 +268,9 @@ impl Engine {
             Some((seq, manifest, state, ledger)) => (Some(manifest), state, ledger, seq),
             None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
         };
+        // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
+        check_fingerprint(manifest.as_ref().map(|manifest| manifest.fingerprint), config.fingerprint)?;
+        let ended = manifest.as_ref().is_some_and(|m| m.ended) || records.iter().any(|(_, record)| *record == LogRecord::End);
         let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
         let replay: VecDeque<Bind> = records
             .iter()
@@ -256,7 +302,8 @@ impl Engine {
                 LogRecord::Checkpoint(checkpoint) if *at == seq => Some(checkpoint.clone()),
                 _ => None,
             });
-            checkpointing.kept.push_back((seq, record.expect("the checkpoint that was opened"), manifest));
+            let slot = bound_slot(&records, loaded_at, seq);
+            checkpointing.kept.push_back((slot, record.expect("the checkpoint that was opened"), manifest));
         }
         let watermarks: Arc<[EventTime]> = epochs::watermarks(&config.plan, &sources).into();
         status.watermarks = watermarks.to_vec();
@@ -284,6 +331,7 @@ impl Engine {
             alarms,
             stopping: false,
             patient: true,
+            given_up: BTreeSet::new(),
             effects_end: loaded_at,
             close: false,
             ended,
@@ -311,8 +359,21 @@ impl Engine {
         let mut status = self.status.clone();
         status.in_flight_bytes = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
         status.intake_paused = self.gauges.intake_paused.load(Ordering::Relaxed);
+        status.held_back = self.held_back();
         status.ledger_bytes = self.ledger.resident_bytes();
+        status.open_epochs = self.in_flight.len();
         status
+    }
+
+    /// Why nothing is read now, if that is so.
+    pub fn held_back(&self) -> Option<HeldBack> {
+        let in_flight = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
+        let holds = |reason: &HeldBack| match reason {
+            HeldBack::ClockJumped => !self.guard.trusted(),
+            HeldBack::DiskFull => self.disk_full,
+            HeldBack::InFlight => in_flight > self.config.in_flight_bytes_max,
+        };
+        HeldBack::ALL.into_iter().find(holds)
     }
 
     /// What it is doing.
@@ -364,13 +425,19 @@ impl Engine {
     /// Whether every sink has written everything up to `epoch`.
     fn sinks_have_passed(&self, epoch: Epoch) -> bool {
         let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors");
-        self.config.sinks.iter().all(|name| cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch)))
+        let has_passed = |name: &String| cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch));
+        self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(name))
     }
 
     /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives
     /// the engine ends the wait. What a sink has not written stays in the ledger.
     pub fn do_not_wait_for_sinks(&mut self) {
         self.patient = false;
+    }
+
+    /// The same for one sink: its store has refused it for good.
+    pub fn do_not_wait_for(&mut self, sink: &str) {
+        self.given_up.insert(sink.to_owned());
     }
 
     /// Asks for a checkpoint soon.
@@ -388,7 +455,8 @@ impl Engine {
         match self.guard.look(now) {
             Belief::Jumped(by) => {
                 let seconds = by.0 / 1_000_000;
-                self.alarms.push(format!("the wall clock has jumped by {seconds} s: reading stops until it has stood for a minute"));
+                self.alarms
+                    .push(format!("the wall clock has jumped by {seconds} s: reading stops until it has stood for a minute"));
             }
             Belief::Believed => self.alarms.push("the wall clock is believed again: reading goes on".into()),
             Belief::Steady | Belief::Waiting => {}
@@ -556,7 +624,10 @@ impl Engine {
         let flight = self.in_flight.get_mut(&epoch).expect("a ticked epoch is in flight");
         while let Some(record) = flight.to_append.front() {
             match self.log.append(record) {
-                Ok(_) => drop(flight.to_append.pop_front()),
+                Ok(slot) => {
+                    let bound = matches!(flight.to_append.pop_front(), Some(LogRecord::Bind(_)));
+                    self.checkpoint.slot = if bound && flight.save { slot } else { self.checkpoint.slot };
+                }
                 Err(LogError::Blob(error @ BlobError::Full { .. })) => {
                     if !std::mem::replace(&mut self.disk_full, true) {
                         self.alarms.push(format!("{error}: reading stops until there is space"));
@@ -575,10 +646,11 @@ impl Engine {
 
     /// Lag, finished inputs, and partitions that run too far ahead.
     fn look_at(&mut self, reports: &[PartitionReport]) {
-        let lag = |report: &&PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
+        let behind = |report: &PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
+        let lag = |report: &PartitionReport| if report.quiet || report.finished { 0 } else { behind(report) };
         for source in self.sources.values() {
             let of_stream = reports.iter().filter(|report| report.stream == source.stream);
-            self.status.lag.insert(source.stream, of_stream.map(|report| lag(&report)).sum());
+            self.status.lag.insert(source.stream, of_stream.map(lag).sum());
         }
         let known: usize = self.sources.values().map(|source| source.partitions.len()).sum();
         self.status.input_finished = known > 0 && reports.len() == known && reports.iter().all(|report| report.finished);
@@ -669,7 +741,8 @@ impl Engine {
         let watermarks = self.ledger.epoch(passed).map(|info| info.watermarks);
         let until = |(index, view): (usize, &crate::plan::ViewPlan)| {
             let lateness = self.config.plan.streams[view.stream].lateness;
-            let (Some(watermarks), Some(retain)) = (&watermarks, self.config.retain.get(&index).copied().unwrap_or(Some(Span(0))))
+            let (Some(watermarks), Some(retain)) =
+                (&watermarks, self.config.retain.get(&index).copied().unwrap_or(Some(Span(0))))
             else {
                 return EventTime::MIN;
             };
@@ -681,30 +754,36 @@ impl Engine {
     /// Appends a written checkpoint to the log: the commit point. Then what is older than the last two goes.
     fn finish_checkpoint(&mut self) -> Result<(), EngineError> {
         let Some(result) = self.checkpoint.result.as_ref().and_then(|receiver| receiver.try_recv().ok()) else { return Ok(()) };
+        self.checkpoint.epoch = None;
+        self.checkpoint.result = None;
         let (checkpoint, manifest) = match result {
             Ok(written) => written,
             // What was frozen stays frozen and is sealed by the next attempt.
             Err(RunError::Blob(error @ BlobError::Full { .. })) => {
                 self.alarms.push(format!("no checkpoint: {error}"));
-                self.checkpoint.epoch = None;
-                self.checkpoint.result = None;
                 return Ok(());
             }
             Err(error) => return Err(EngineError::Failed(format!("the checkpoint failed: {error}"))),
         };
-        let seq = self.log.append(&LogRecord::Checkpoint(checkpoint.clone()))?;
+        match self.log.append(&LogRecord::Checkpoint(checkpoint.clone())) {
+            Ok(_) => {}
+            Err(LogError::Blob(error @ BlobError::Full { .. })) => {
+                self.alarms.push(format!("no checkpoint: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.status.checkpoint = Some((manifest.epoch, manifest.opened));
         self.tell_sources(&manifest);
-        self.checkpoint.kept.push_back((seq, checkpoint, manifest));
+        self.checkpoint.kept.push_back((self.checkpoint.slot, checkpoint, manifest));
         while self.checkpoint.kept.len() > 2 {
             self.checkpoint.kept.pop_front();
         }
-        self.checkpoint.epoch = None;
-        self.checkpoint.result = None;
         let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
         let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
-        checkpoint::clean_up(&*self.config.blobs, &self.ledger, &kept).map_err(failed)?;
+        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept).map_err(failed)?;
         if self.checkpoint.kept.len() == 2 {
+            // What was bound while the older one was being written lies before its record, and belongs to its replay.
             self.log.prune(self.checkpoint.kept[0].0)?;
         }
         Ok(())
@@ -791,7 +870,8 @@ struct TableVersions {
 impl TableVersions {
     /// Keeps the rows as they are now, durably, before any epoch is bound to them.
     fn store(config: &EngineConfig) -> Result<TableVersions, EngineError> {
-        let tables = Tables::new(&config.plan.tables, &config.tables).map_err(|mistakes| EngineError::Refused(mistakes.join("\n")))?;
+        let tables =
+            Tables::new(&config.plan.tables, &config.tables).map_err(|mistakes| EngineError::Refused(mistakes.join("\n")))?;
         let tables = Arc::new(tables);
         if config.tables.is_empty() {
             return Ok(TableVersions { hash: 0, tables, older: BTreeMap::new() });
@@ -826,13 +906,16 @@ fn table_blob(hash: u64) -> String {
     format!("tables/{hash:016x}")
 }
 
-/// State of another job or build is refused, not misread.
-fn check_fingerprint(records: &[crate::log::Slot], own: u64) -> Result<(), EngineError> {
-    let last = records.iter().rev().find_map(|(_, record)| match record {
+fn last_fingerprint(records: &[crate::log::Slot]) -> Option<u64> {
+    records.iter().rev().find_map(|(_, record)| match record {
         LogRecord::Generation(generation) => Some(generation.fingerprint),
         _ => None,
-    });
-    match last {
+    })
+}
+
+/// State of another job or build is refused, not misread.
+fn check_fingerprint(found: Option<u64>, own: u64) -> Result<(), EngineError> {
+    match found {
         Some(other) if other != own => Err(EngineError::Refused(
             "the state was written by a different job file or build, so going on would change what was promised: \
              run with the old ones, or start with a new state folder"
@@ -840,6 +923,12 @@ fn check_fingerprint(records: &[crate::log::Slot], own: u64) -> Result<(), Engin
         )),
         _ => Ok(()),
     }
+}
+
+/// The slot in which `epoch` was bound; if that is pruned, the first slot that is left, and never above `checkpoint`.
+fn bound_slot(records: &[crate::log::Slot], epoch: Epoch, checkpoint: u64) -> u64 {
+    let after = records.iter().find(|(_, record)| matches!(record, LogRecord::Bind(bind) if bind.epoch >= epoch));
+    after.map_or(checkpoint, |(slot, _)| *slot).min(checkpoint)
 }
 
 fn restore_sources(sources: &mut BTreeMap<u32, SourceStream>, manifest: &Manifest) {

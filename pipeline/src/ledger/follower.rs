@@ -9,7 +9,7 @@ use super::key::{Key, RowKey, RowValue};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
-use crate::plan::{Plan, WindowPlan};
+use crate::plan::{Plan, ViewPlan, WindowPlan};
 use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, ViewProgress};
 use crate::record::Event;
 use crate::run::RunError;
@@ -147,7 +147,7 @@ impl Follower {
 
     /// Complete and final frontiers of every view.
     fn progress(&self, info: &EpochInfo) -> Vec<ViewProgress> {
-        let of = |view: &crate::plan::ViewPlan| {
+        let of = |view: &ViewPlan| {
             let watermark = info.watermarks[view.stream];
             ViewProgress { complete_until: watermark, final_until: watermark.minus(self.plan.streams[view.stream].lateness) }
         };
@@ -163,10 +163,9 @@ impl Follower {
     ) -> Result<Vec<Row>, RunError> {
         let view = &self.plan.views[kept.view as usize];
         let rows = changed.range(Key::rows_from(kept.view, EventTime::MIN)..Key::rows_after(kept.view));
-        let emission = if view.window == WindowPlan::Unwindowed { unwindowed(kept.emission) } else { kept.emission };
         let after = |from: Epoch| rows.clone().filter(move |(_, stored)| stored.epoch > from);
         let mut owed = Vec::new();
-        match emission {
+        match emission(kept, view) {
             Emission::OnUpdate => {
                 owed.extend(after(span.cursor.epoch).filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
             }
@@ -200,9 +199,13 @@ impl Follower {
         let stream = self.plan.views[kept.view as usize].stream;
         let (before, now) = (span.cursor.watermark(stream).minus(delay), span.info.watermarks[stream].minus(delay));
         if corrections {
-            let due = |stored: &Stored| stored.value.as_deref().is_some_and(reopened);
-            let complete = changed.filter(|(key, stored)| key.as_row().is_some_and(|row| row.end <= before) || due(stored));
-            owed.extend(complete.filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
+            // What was due stays due: also a session that moved its end beyond the watermark, or is gone.
+            let again = changed.filter(|(key, stored)| {
+                let (Some(row), Some(value)) = (key.as_row(), value(stored)) else { return false };
+                let comes_below = before < row.end && row.end <= now && value.state != RowState::Gone;
+                value.was_complete && !comes_below
+            });
+            owed.extend(again.filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
         }
         if now > before {
             let from = if before == EventTime::MIN { before } else { EventTime(before.0 + 1) };
@@ -219,7 +222,7 @@ impl Follower {
     /// The row to write; `due` is the epoch that made it due, if that was not its own change.
     fn row(&self, kept: &Kept, span: &Between<'_>, key: &Key, stored: &Stored, due: Option<Epoch>) -> Option<Row> {
         let RowKey { view, end, group, start } = key.as_row()?;
-        let value: RowValue = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
+        let value = value(stored)?;
         // The effect is its own change, or the later epoch that made it due.
         let due = due.filter(|due| *due > stored.epoch);
         let watermarks = span.watermarks(due.unwrap_or(stored.epoch));
@@ -229,6 +232,17 @@ impl Follower {
         let expires_us = kept.retain.filter(|_| end != EventTime::MAX).map(|retain| expiry(version, end, retain, watermark));
         let group = group.values();
         Some(Row { view: view as usize, group, start, end, cells: value.cells, state, version, expires_us })
+    }
+
+    /// Whether a row that ends at `end` is written at all, in this mode, as of the end of `span`.
+    fn is_due(&self, kept: &Kept, span: &Between<'_>, end: EventTime, value: Option<&RowValue>) -> bool {
+        let view = &self.plan.views[kept.view as usize];
+        let watermark = span.info.watermarks[view.stream];
+        match emission(kept, view) {
+            Emission::OnUpdate | Emission::Every(_) => true,
+            Emission::OnComplete => end <= watermark || value.is_some_and(|value| value.was_complete),
+            Emission::OnFinal => end.plus(self.plan.streams[view.stream].lateness) <= watermark,
+        }
     }
 
     /// Moves the board's newest rows on by `written`, and lists those that changed.
@@ -265,27 +279,16 @@ impl Follower {
         Ok(())
     }
 
-    /// Whether a row that ends at `end` has been due in the view's mode by now.
-    fn is_due(&self, kept: &Kept, end: EventTime, span: &Between<'_>) -> bool {
-        let view = &self.plan.views[kept.view as usize];
-        let watermark = span.info.watermarks[view.stream];
-        match kept.emission {
-            _ if view.window == WindowPlan::Unwindowed => true,
-            Emission::OnUpdate | Emission::Every(_) => true,
-            Emission::OnComplete => end <= watermark,
-            Emission::OnFinal => end.plus(self.plan.streams[view.stream].lateness) <= watermark,
-        }
-    }
-
     /// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is gone.
     fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
         let mut board: BTreeMap<Group, Row> = BTreeMap::new();
         let all = span.ledger.range(&Key::rows_from(kept.view, EventTime::MIN), &Key::rows_after(kept.view))?;
+        // Only what the mode has written, or is about to write in this cut, belongs on the board.
         for (key, stored) in all.iter().rev().filter(|(_, stored)| stored.epoch <= span.end) {
             let group = key.as_row().expect("a range of rows").group;
             if board.len() < kept.board_groups_max && !board.contains_key(&group) {
-                let row = self.row(kept, span, key, stored, None);
-                let row = row.filter(|row| row.state != RowState::Gone && self.is_due(kept, row.end, span));
+                let is_due = |row: &Row| row.state != RowState::Gone && self.is_due(kept, span, row.end, value(stored).as_ref());
+                let row = self.row(kept, span, key, stored, None).filter(is_due);
                 board.extend(row.map(|row| (group, row)));
             }
         }
@@ -293,17 +296,17 @@ impl Follower {
     }
 }
 
-/// Whether a stored row was complete once and is not now.
-fn reopened(value: &[u8]) -> bool {
-    postcard::from_bytes(value).is_ok_and(|value: RowValue| value.reopened)
+/// The mode that holds: unwindowed rows never complete, they are written as they change.
+fn emission(kept: &Kept, view: &ViewPlan) -> Emission {
+    match kept.emission {
+        Emission::OnComplete | Emission::OnFinal if view.window == WindowPlan::Unwindowed => Emission::OnUpdate,
+        emission => emission,
+    }
 }
 
-/// Unwindowed rows never complete: they are written as they change.
-fn unwindowed(emission: Emission) -> Emission {
-    match emission {
-        Emission::Every(span) => Emission::Every(span),
-        _ => Emission::OnUpdate,
-    }
+/// A row's value; `None` if its key was taken away.
+fn value(stored: &Stored) -> Option<RowValue> {
+    Some(postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given"))
 }
 
 /// Event time as it passes; before any watermark, what ends at `end` has just ended (SEMANTICS 19).
@@ -356,6 +359,8 @@ impl Between<'_> {
     /// W(epoch); of an epoch before the cursor, which only a board still shows, W at the cursor.
     fn watermarks(&self, epoch: Epoch) -> Vec<EventTime> {
         let known = self.ledger.epoch(epoch).map(|info| info.watermarks);
-        known.or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty())).unwrap_or_else(|| self.info.watermarks.clone())
+        known
+            .or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty()))
+            .unwrap_or_else(|| self.info.watermarks.clone())
     }
 }

@@ -38,8 +38,9 @@ pub struct RowValue {
     /// Open, complete or gone, as of the epoch.
     #[serde(with = "state")]
     pub state: RowState,
-    /// It was complete once and is not now; a mode that wrote it goes on writing it.
-    pub reopened: bool,
+    /// Before the epoch the watermark had passed its end, or one that it had earlier: it was due to whoever waits
+    /// for complete rows, and stays due.
+    pub was_complete: bool,
     /// One cell for each column.
     pub cells: Vec<Cell>,
 }

@@ -28,8 +28,8 @@ impl Keep {
         match key.as_row() {
             Some(row) => {
                 let over = self.rows_until.get(row.view as usize).is_some_and(|until| row.end <= *until);
-                // A key that was taken away may go only where no older run could bring it back.
-                !over && (stored.value.is_some() || !oldest)
+                // A newest value may go only where no older run could bring an older one back.
+                !oldest || (!over && stored.value.is_some())
             }
             None => Key::epoch_of(key.bytes()) == Some(self.passed),
         }
@@ -59,7 +59,8 @@ impl Ledger {
         }
         let merged = self.merged(&runs[first..], first == 0, keep)?;
         let mut inner = self.inner.write().expect(LOCK);
-        inner.runs.truncate(first);
+        let old: Vec<Arc<OpenRun>> = inner.runs.drain(first..).collect();
+        inner.retired.extend(old.iter().map(Arc::downgrade));
         inner.runs.extend(merged);
         Ok(())
     }

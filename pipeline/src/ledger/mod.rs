@@ -25,7 +25,7 @@ use crate::time::{Epoch, EventTime, Version};
 use key::Key;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 use table::{Stored, Table};
 
 /// What a follower needs to know of an epoch besides its rows.
@@ -96,6 +96,8 @@ struct Inner {
     frozen: Option<Arc<Table>>,
     runs: Vec<Arc<OpenRun>>,
     event_runs: Vec<Arc<OpenRun>>,
+    /// Merged into others, but perhaps still being read.
+    retired: Vec<Weak<OpenRun>>,
     epochs: BTreeMap<Epoch, EpochInfo>,
 }
 
@@ -107,12 +109,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0.
+    /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0. Every block is
+    /// checked now, while an older checkpoint can still take this one's place.
     pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
         let (table, epochs) = (Table::default(), BTreeMap::new());
-        let mut inner = Inner { end, table, frozen: None, runs: Vec::new(), event_runs: Vec::new(), epochs };
+        let mut inner = Inner { end, table, frozen: None, runs: Vec::new(), event_runs: Vec::new(), retired: Vec::new(), epochs };
         for entry in runs {
             let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
+            run.verify(&*blobs)?;
             for found in run.scan(&*blobs, &Key::first_epoch()) {
                 let (key, value) = found?;
                 let Some(epoch) = Key::epoch_of(&key) else { break };
@@ -234,14 +238,17 @@ impl Ledger {
         unreachable!("some attempt is free")
     }
 
-    /// Removes blobs of runs that `listed` does not name.
+    /// Removes blobs of runs that `listed` does not name, nobody is reading, and no newer process has written.
     pub fn clean_up(&self, listed: &[&RunEntry]) -> Result<(), BlobError> {
-        let open: Vec<String> = {
-            let inner = self.read();
-            inner.runs.iter().chain(&inner.event_runs).map(|run| run.entry.name.clone()).collect()
+        let in_use: Vec<Arc<OpenRun>> = {
+            let mut inner = self.inner.write().expect(LOCK);
+            inner.retired.retain(|run| run.strong_count() > 0);
+            let retired: Vec<_> = inner.retired.iter().filter_map(Weak::upgrade).collect();
+            retired.into_iter().chain(inner.runs.iter().chain(&inner.event_runs).cloned()).collect()
         };
         for name in self.blobs.list("ledger/")? {
-            if !open.contains(&name) && !listed.iter().any(|entry| entry.name == name) {
+            let wanted = in_use.iter().any(|run| run.entry.name == name) || listed.iter().any(|entry| entry.name == name);
+            if !wanted && generation_of(&name).is_none_or(|of| of <= self.generation) {
                 self.blobs.delete(&name)?;
             }
         }
@@ -332,6 +339,11 @@ impl Ledger {
     }
 }
 
+/// The generation that wrote a blob, which its name begins with.
+pub(crate) fn generation_of(name: &str) -> Option<u64> {
+    name.split_once('/')?.1.split_once('-')?.0.parse().ok()
+}
+
 const LOCK: &str = "no thread panics while it holds the ledger";
 
 fn keep_newest(found: &mut BTreeMap<Key, Stored>, key: Key, stored: Stored) {
@@ -343,5 +355,84 @@ fn keep_newest(found: &mut BTreeMap<Key, Stored>, key: Key, stored: Stored) {
         std::collections::btree_map::Entry::Vacant(free) => {
             free.insert(stored);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::Group;
+    use crate::ports::blobs::MemoryBlobs;
+    use crate::ports::sink::RowState;
+    use crate::value::{Cell, Value};
+
+    fn batch(epoch: u64, rows: i64) -> Batch {
+        let row = |n| {
+            let key = RowKey { view: 0, end: EventTime(60), group: Group::of(&[Value::Decimal(n)]), start: EventTime(0) };
+            (key, Some(RowValue { state: RowState::Open, was_complete: false, cells: vec![Cell::Integer(n); 10] }))
+        };
+        let (epoch, opened) = (Epoch(epoch), Version(epoch as i64));
+        Batch {
+            epoch,
+            opened,
+            watermarks: vec![EventTime(0)],
+            rows: (0..rows).map(row).collect(),
+            dead_letters: vec![],
+            events: vec![],
+        }
+    }
+
+    fn sealed(ledger: &Ledger) -> Vec<RunEntry> {
+        ledger.freeze();
+        ledger.seal(&Keep::default()).unwrap()
+    }
+
+    /// Symptom: a run began with a damaged checkpoint and failed at its first cut or merge. Cause: opening read the
+    /// index and the blocks of the epochs, not those of the rows. Rows of several blocks, damage in the first.
+    #[test]
+    fn damage_in_any_block_is_found_while_opening() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let ledger = Ledger::open(blobs.clone(), 1, Epoch(0), &[]).unwrap();
+        ledger.append(batch(1, 5_000));
+        let runs = sealed(&ledger);
+        assert!(Ledger::open(blobs.clone(), 2, Epoch(1), &runs).is_ok());
+        let mut bytes = blobs.read(&runs[0].name).unwrap();
+        assert!(bytes.len() > 200_000, "{} bytes", bytes.len());
+        bytes[1_000] ^= 1;
+        blobs.delete(&runs[0].name).unwrap();
+        blobs.create(&runs[0].name, &bytes).unwrap();
+        let found = Ledger::open(blobs, 2, Epoch(1), &runs).err().map(|error| error.to_string());
+        assert_eq!(found.as_deref(), Some(&*format!("{} is damaged: a block fails its checksum", runs[0].name)));
+    }
+
+    /// Symptom: a sink failed with «is not in the state folder» while a checkpoint was being made. Cause: runs were
+    /// deleted as soon as they were merged, and a slow reader still had them open.
+    #[test]
+    fn a_merged_run_stays_while_it_is_being_read() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let ledger = Ledger::open(blobs.clone(), 1, Epoch(0), &[]).unwrap();
+        ledger.append(batch(1, 10));
+        sealed(&ledger);
+        let reading = ledger.read().runs.clone();
+        ledger.append(batch(2, 10));
+        let listed = sealed(&ledger);
+        assert_eq!(listed.len(), 1, "both are merged into one");
+        ledger.clean_up(&[]).unwrap();
+        assert_eq!(reading[0].run.scan(&*blobs, &[]).filter_map(Result::ok).count(), 11);
+        drop(reading);
+        ledger.clean_up(&[]).unwrap();
+        assert_eq!(blobs.list("ledger/").unwrap(), [listed[0].name.clone()]);
+    }
+
+    /// A process that was suspended while another took over must not delete what the other has written since.
+    #[test]
+    fn what_a_newer_process_wrote_is_left_alone() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let old = Ledger::open(blobs.clone(), 1, Epoch(0), &[]).unwrap();
+        let new = Ledger::open(blobs.clone(), 2, Epoch(0), &[]).unwrap();
+        new.append(batch(1, 10));
+        let listed = sealed(&new);
+        old.clean_up(&[]).unwrap();
+        assert_eq!(blobs.list("ledger/").unwrap(), [listed[0].name.clone()]);
     }
 }

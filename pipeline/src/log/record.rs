@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn any_flipped_byte_and_any_cut_is_found() {
-        let bytes = encode(7, 1, 9, &LogRecord::Checkpoint(Checkpoint { epoch: Epoch(3), manifest: "manifest/3".into(), hash: 5 }));
+        let bytes =
+            encode(7, 1, 9, &LogRecord::Checkpoint(Checkpoint { epoch: Epoch(3), manifest: "manifest/3".into(), hash: 5 }));
         assert!(decode(7, &bytes).is_ok());
         assert!(decode(8, &bytes).is_err());
         for at in 0..bytes.len() {

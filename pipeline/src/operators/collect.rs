@@ -111,6 +111,7 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> Collect<R, F> {
         let view = &self.plan.views[change.view as usize];
         let count = part.row_counts.entry(change.view).or_default();
         let key = RowKey { view: change.view, end: change.end, group: change.group, start: change.start };
+        let was_complete = change.was_complete || change.end <= tick.before[view.stream];
         let (cells, state) = match change.change {
             Change::Moved => return part.rows.push((key, None)),
             Change::Gone => {
@@ -119,7 +120,7 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> Collect<R, F> {
             }
             Change::Value(accs) => {
                 count.0 += 1;
-                count.1 += u64::from(change.end <= tick.before[view.stream]);
+                count.1 += u64::from(was_complete);
                 let mut cells = Vec::with_capacity(view.columns.len());
                 for (aggregate, acc) in view.aggregates.iter().zip(accs.iter()) {
                     aggregate.finish(acc, &mut cells);
@@ -127,7 +128,7 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> Collect<R, F> {
                 (cells, if change.end <= tick.after[view.stream] { RowState::Complete } else { RowState::Open })
             }
         };
-        part.rows.push((key, Some(RowValue { state, reopened: change.reopened, cells })));
+        part.rows.push((key, Some(RowValue { state, was_complete, cells })));
     }
 
     /// A message's body goes with its first accepted element: an array of a thousand is not kept a thousand times.

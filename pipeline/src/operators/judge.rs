@@ -8,8 +8,8 @@ use super::{EpochOperator, Tick};
 use crate::decode::Derivation;
 use crate::hash::{HashedMap, Map};
 use crate::plan::{DeduplicateScope, StreamPlan};
-use crate::record::{Origin, Reason, Record, Rejection, Verdict};
-use crate::state::{SaveState, StateRows, StateRow};
+use crate::record::{Id, Origin, Reason, Record, Rejection, Verdict};
+use crate::state::{SaveState, StateRow, StateRows};
 use crate::time::{Epoch, EventTime, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,8 +105,16 @@ impl Judge {
         let name = format!("ids/{}", plan.name);
         let within = plan.deduplicate.map(|d| d.within);
         let by_partition = plan.deduplicate.is_some_and(|d| d.scope == DeduplicateScope::Partition);
-        let mut judge =
-            Judge { name, stream, lateness: plan.lateness, within, ids: BTreeMap::new(), by_partition, pending: BTreeMap::new(), save };
+        let mut judge = Judge {
+            name,
+            stream,
+            lateness: plan.lateness,
+            within,
+            ids: BTreeMap::new(),
+            by_partition,
+            pending: BTreeMap::new(),
+            save,
+        };
         if let Some(within) = within {
             for row in loaded.rows(&judge.name) {
                 let saved = "a saved id is what this operator saved";
@@ -144,6 +152,11 @@ impl Judge {
         let hashes: Vec<[u64; 2]> = records.iter().map(|record| halves(record.id.hash())).collect();
         let mut undecided = Vec::with_capacity(records.len());
         for (at, record) in records.iter().enumerate().filter(|(at, _)| !too_late[*at]) {
+            if matches!(record.id, Id::Origin(_)) {
+                // An origin cannot repeat: there is nothing to remember.
+                verdicts[at] = passed(record);
+                continue;
+            }
             let table = if self.by_partition { record.origin.partition.0 } else { 0 };
             let ids = self.ids.entry(table).or_insert_with(|| Ids::new(within));
             match ids.get(hashes[at], record.event_time) {

@@ -171,9 +171,10 @@ impl Fold {
     }
 
     fn saved(&self) -> Vec<StateRow> {
-        let parts = self.parts.iter().map(|(lower, (upper, accs))| {
-            StateRow::new(upper.group.route(), &SavedKey::Part(lower.clone()), &(upper, accs))
-        });
+        let parts = self
+            .parts
+            .iter()
+            .map(|(lower, (upper, accs))| StateRow::new(upper.group.route(), &SavedKey::Part(lower.clone()), &(upper, accs)));
         let bases =
             self.bases.iter().map(|(upper, accs)| StateRow::new(upper.group.route(), &SavedKey::Base(upper.clone()), accs));
         parts.chain(bases).collect()
@@ -239,7 +240,14 @@ impl EpochOperator for Rows {
                 gone.insert(upper);
             }
         }
-        let row = |upper: Upper, change| RowChange { view: self.rules.view, end: upper.end, group: upper.group, start: upper.start, change, reopened: false };
+        let row = |upper: Upper, change| RowChange {
+            view: self.rules.view,
+            end: upper.end,
+            group: upper.group,
+            start: upper.start,
+            change,
+            was_complete: false,
+        };
         out.extend(gone.into_iter().filter(|upper| !now.contains_key(upper)).map(|upper| row(upper, Change::Gone)));
         out.extend(now.into_iter().map(|(upper, accs)| row(upper, Change::Value(accs))));
     }
@@ -269,7 +277,9 @@ pub fn rollup<'scope>(
     let updates = stamp(changes).concat(loading(scope, start, loaded_at));
     let (by_bucket, by_row) = (rules.clone(), rules.clone());
     let rows = VecCollection::new(updates)
-        .reduce_named("merge parts", move |_, parts, out| out.push((merged(&by_bucket, parts.iter().map(|((_, accs), _)| accs)), 1)))
+        .reduce_named("merge parts", move |_, parts, out| {
+            out.push((merged(&by_bucket, parts.iter().map(|((_, accs), _)| accs)), 1))
+        })
         .map(|((upper, bucket), accs)| (upper, (bucket, accs)))
         .reduce_named("merge buckets", move |_, buckets, out| {
             out.push((merged(&by_row, buckets.iter().map(|((_, accs), _)| accs)), 1));

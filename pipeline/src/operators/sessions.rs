@@ -9,8 +9,8 @@
 //! + e      ·a··b··d··e·c·     one session [a, c+3); the row of c is gone
 //! ```
 
-use super::windows::{Accs, Change, RowChange, ViewRules};
 use super::Partial;
+use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::state::StateRow;
 use crate::time::{EventTime, Span};
@@ -18,9 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 struct Session {
     last: EventTime,
+    /// It was complete once; a later event may have moved its end since.
+    was_complete: bool,
     accs: Accs,
-    /// It was complete before a late event made it longer.
-    reopened: bool,
+}
+
+/// A session before the epoch.
+#[derive(Clone, Copy)]
+struct Before {
+    end: EventTime,
+    was_complete: bool,
 }
 
 pub(super) struct Sessions {
@@ -28,8 +35,8 @@ pub(super) struct Sessions {
     gap: Span,
     groups: BTreeMap<Group, BTreeMap<EventTime, Session>>,
     by_end: BTreeSet<(EventTime, Group, EventTime)>,
-    /// Sessions touched in this epoch; of those that existed before it, where they ended and whether they were reopened.
-    touched: BTreeMap<(Group, EventTime), Option<(EventTime, bool)>>,
+    /// Sessions touched in this epoch, and those that existed before it as they were then.
+    touched: BTreeMap<(Group, EventTime), Option<Before>>,
 }
 
 impl Sessions {
@@ -37,45 +44,44 @@ impl Sessions {
         Sessions { rules, gap, groups: BTreeMap::new(), by_end: BTreeSet::new(), touched: BTreeMap::new() }
     }
 
-    /// Takes events at `partial.start..=partial.end`, merging every session they touch. `before` is W(e−1).
-    pub fn insert(&mut self, partial: Partial, before: EventTime) {
+    /// Takes events at `partial.start..=partial.end`, merging every session they touch.
+    pub fn insert(&mut self, partial: Partial) {
         let Partial { group, start, end: last, accs, .. } = partial;
         let (mut start, mut last, mut accs): (_, _, Accs) = (start, last, accs.into());
         let reach = start.minus(self.gap);
         let sessions = self.groups.entry(group.clone()).or_default();
         // The only session before `start` that can touch it is the last one that starts there; the others follow it.
         let first = sessions.range(..=start).next_back().filter(|(_, s)| s.last > reach).map_or(start, |(at, _)| *at);
-        let merged: Vec<EventTime> = sessions.range(first..).map(|(at, _)| *at).take_while(|at| *at < last.plus(self.gap)).collect();
-        let mut was_complete = BTreeSet::new();
+        let merged: Vec<EventTime> =
+            sessions.range(first..).map(|(at, _)| *at).take_while(|at| *at < last.plus(self.gap)).collect();
         for at in merged {
             let session = sessions.remove(&at).expect("it was just found");
             let end = session.last.plus(self.gap);
             self.by_end.remove(&(end, group.clone(), at));
-            self.touched.entry((group.clone(), at)).or_insert(Some((end, session.reopened)));
-            if session.reopened || end <= before {
-                was_complete.insert(at);
-            }
+            self.touched.entry((group.clone(), at)).or_insert(Some(Before { end, was_complete: session.was_complete }));
             (start, last) = (start.min(at), last.max(session.last));
             self.rules.merge(&mut accs, &session.accs);
         }
-        sessions.insert(start, Session { last, accs, reopened: was_complete.contains(&start) });
+        sessions.insert(start, Session { last, was_complete: false, accs });
         self.by_end.insert((last.plus(self.gap), group.clone(), start));
         self.touched.entry((group, start)).or_insert(None);
     }
 
-    /// Emits what changed since the last call, then drops what is final.
-    pub fn close(&mut self, after: EventTime, out: &mut Vec<RowChange>) {
+    /// Emits what changed since the last call (W passed from `before` to `after`), then drops what is final.
+    pub fn close(&mut self, before: EventTime, after: EventTime, out: &mut Vec<RowChange>) {
         for ((group, start), previous) in std::mem::take(&mut self.touched) {
-            let now = self.groups.get(&group).and_then(|sessions| sessions.get(&start));
-            let now = now.map(|session| (session.last.plus(self.gap), session.accs.clone(), session.reopened));
-            let mut emit = |end, change, reopened| {
-                out.push(RowChange { view: self.rules.view, end, group: group.clone(), start, change, reopened });
-            };
-            if let Some((end, reopened)) = previous.filter(|(end, _)| now.as_ref().is_none_or(|(now, ..)| now != end)) {
-                emit(end, if now.is_some() { Change::Moved } else { Change::Gone }, reopened);
+            let now = self.groups.get_mut(&group).and_then(|sessions| sessions.get_mut(&start));
+            let was_complete = previous.is_some_and(|previous| previous.was_complete || previous.end <= before);
+            let row = |end, change| RowChange { view: self.rules.view, end, group: group.clone(), start, change, was_complete };
+            let now = now.map(|session| {
+                session.was_complete = was_complete;
+                (session.last.plus(self.gap), session.accs.clone())
+            });
+            if let Some(previous) = previous.filter(|previous| now.as_ref().is_none_or(|(now, _)| *now != previous.end)) {
+                out.push(row(previous.end, if now.is_some() { Change::Moved } else { Change::Gone }));
             }
-            if let Some((end, accs, reopened)) = now {
-                emit(end, Change::Value(accs), reopened);
+            if let Some((end, accs)) = now {
+                out.push(row(end, Change::Value(accs)));
             }
         }
         while let Some((end, ..)) = self.by_end.first().filter(|(end, ..)| self.rules.is_final(*end, after)) {
@@ -90,15 +96,17 @@ impl Sessions {
     }
 
     pub fn save(&self) -> Vec<StateRow> {
-        let row = |group: &Group, start: &EventTime, s: &Session| StateRow::new(group.route(), &(group, start), &(s.last, &s.accs, s.reopened));
+        let row = |group: &Group, start: &EventTime, s: &Session| {
+            StateRow::new(group.route(), &(group, start), &(s.last, s.was_complete, &s.accs))
+        };
         self.groups.iter().flat_map(|(group, sessions)| sessions.iter().map(move |(start, s)| row(group, start, s))).collect()
     }
 
     pub fn load(&mut self, row: &StateRow) {
         let saved = "a saved session is what this view saved";
         let (group, start): (Group, EventTime) = postcard::from_bytes(&row.key).expect(saved);
-        let (last, accs, reopened): (EventTime, Accs, bool) = postcard::from_bytes(&row.value).expect(saved);
+        let (last, was_complete, accs): (EventTime, bool, Accs) = postcard::from_bytes(&row.value).expect(saved);
         self.by_end.insert((last.plus(self.gap), group.clone(), start));
-        self.groups.entry(group).or_default().insert(start, Session { last, accs, reopened });
+        self.groups.entry(group).or_default().insert(start, Session { last, was_complete, accs });
     }
 }

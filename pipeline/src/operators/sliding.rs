@@ -8,8 +8,8 @@
 //! An on-time event costs one pane. Rows appear once their window is complete; a late event re-emits the complete
 //! windows that share its pane.
 
-use super::windows::{Accs, Change, RowChange, ViewRules};
 use super::Partial;
+use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::state::StateRow;
 use crate::time::{EventTime, Span};
@@ -45,7 +45,7 @@ impl Sliding {
     pub fn close(&mut self, before: EventTime, after: EventTime, out: &mut Vec<RowChange>) {
         for (end, group) in self.due(before, after) {
             let change = Change::Value(self.window(end, &group));
-            out.push(RowChange { view: self.rules.view, end, start: end.minus(self.size), group, change, reopened: false });
+            out.push(RowChange { view: self.rules.view, end, start: end.minus(self.size), group, change, was_complete: false });
         }
         while self.panes.first_key_value().is_some_and(|(pane, _)| self.rules.is_final(self.last_window(*pane), after)) {
             self.panes.pop_first();
@@ -79,7 +79,8 @@ impl Sliding {
     }
 
     fn window(&self, end: EventTime, group: &Group) -> Accs {
-        let mut panes = self.panes.range(end.minus(Span(self.size.0 - self.every.0))..=end).filter_map(|(_, pane)| pane.get(group));
+        let mut panes =
+            self.panes.range(end.minus(Span(self.size.0 - self.every.0))..=end).filter_map(|(_, pane)| pane.get(group));
         let mut accs = panes.next().expect("a due window has a pane").clone();
         panes.for_each(|pane| self.rules.merge(&mut accs, pane));
         accs

@@ -1,7 +1,7 @@
 //! Windows that do not overlap: tumbling, calendar, and none at all (one row a group that ends at ∞).
 
-use super::windows::{Accs, Change, RowChange, ViewRules};
 use super::Partial;
+use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::hash::{Map, Set};
 use crate::state::StateRow;
@@ -42,7 +42,7 @@ impl Spans {
         for (end, group) in self.touched.drain() {
             let window = &self.windows[&end];
             let change = Change::Value(window.rows[&group].clone());
-            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change, reopened: false });
+            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change, was_complete: false });
         }
         while self.windows.first_key_value().is_some_and(|(end, _)| self.rules.is_final(*end, after)) {
             self.windows.pop_first();

@@ -45,8 +45,8 @@ pub struct RowChange {
     pub start: EventTime,
     /// What happened.
     pub change: Change,
-    /// The row was complete once and is not now: a session that a late event has made longer. It stays due.
-    pub reopened: bool,
+    /// A session that was complete under an earlier end: moving its end re-opens it.
+    pub was_complete: bool,
 }
 
 /// Cuts event time into windows.
@@ -111,7 +111,8 @@ fn calendar_window(unit: CalendarUnit, zone: &TimeZone, time: EventTime) -> (Eve
     let (first, next) = match unit {
         CalendarUnit::Day => (date, date.tomorrow()),
         CalendarUnit::Week => {
-            let monday = date.checked_sub(jiff::Span::new().days(i64::from(date.weekday().to_monday_zero_offset()))).expect(in_range);
+            let monday =
+                date.checked_sub(jiff::Span::new().days(i64::from(date.weekday().to_monday_zero_offset()))).expect(in_range);
             (monday, monday.checked_add(jiff::Span::new().days(7)))
         }
         CalendarUnit::Month => {
@@ -216,11 +217,10 @@ impl EpochOperator for Windows {
     fn close(&mut self, tick: &Tick, out: &mut Vec<RowChange>) {
         for partial in self.pending.remove(&tick.epoch).unwrap_or_default() {
             let view = self.views.get_mut(&partial.view).expect("partials are made for this stream's views");
-            let watermark = tick.before[view.stream];
             match &mut view.state {
                 ViewState::Spans(spans) => spans.insert(partial),
                 ViewState::Sliding(sliding) => sliding.insert(partial),
-                ViewState::Sessions(sessions) => sessions.insert(partial, watermark),
+                ViewState::Sessions(sessions) => sessions.insert(partial),
             }
         }
         for view in self.views.values_mut() {
@@ -228,7 +228,7 @@ impl EpochOperator for Windows {
             match &mut view.state {
                 ViewState::Spans(spans) => spans.close(after, out),
                 ViewState::Sliding(sliding) => sliding.close(before, after, out),
-                ViewState::Sessions(sessions) => sessions.close(after, out),
+                ViewState::Sessions(sessions) => sessions.close(before, after, out),
             }
             if tick.save {
                 let rows = match &view.state {

@@ -12,7 +12,11 @@ static STREAM_KEYS: &[Key] = &[
     optional("max_message", &Shape::Bytes, "larger messages are dead letters"),
     optional("schema", &SCHEMA, "a JSON Schema 2020-12 file, or an envelope and a schema for each type"),
     optional("explode", &EXPLODE, "pointer to an array whose elements are the records"),
-    optional("id", &Shape::OneOrMany(&Shape::Text), "what makes two records the same event; default: topic, partition, offset"),
+    optional(
+        "id",
+        &Shape::OneOrMany(&Shape::Text),
+        "what makes two records the same event; default: `Idempotency-Key` over HTTP, else topic, partition, offset",
+    ),
     optional("event_time", &EVENT_TIME, "when it happened"),
     optional("watermark", &Shape::Map(&Keys::of(WATERMARK)), "how event time passes"),
     optional("lateness", &Shape::Duration(Zero::Allowed), "how long corrections are accepted"),

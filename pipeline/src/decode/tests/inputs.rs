@@ -134,6 +134,25 @@ fn ids_are_joined_and_their_size_does_not_matter() {
 }
 
 #[test]
+fn without_configured_parts_a_header_names_the_record() {
+    let named = |spec: &DecoderSpec, body: &str| {
+        let decoder = Decoder::new(spec).unwrap().or_id_from_header("name");
+        let message = Message { headers: [("name".to_owned(), b"k/3".to_vec())].into(), ..message(body) };
+        let outcomes = run(&decoder, &message, &Tables::default());
+        outcomes.into_iter().map(|outcome| outcome.unwrap().id).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&spec(), "{}"), [Id::Given("k/3".into())]);
+    let exploded = DecoderSpec { explode: Some("/rows".into()), ..spec() };
+    let ids = ["k/3\u{1f}0", "k/3\u{1f}1"].map(|id| Id::Given(id.into()));
+    assert_eq!(named(&exploded, r#"{"rows":[{},{}]}"#), ids);
+    let configured = DecoderSpec { id: Some(vec![at("/a")]), ..spec() };
+    assert_eq!(named(&configured, r#"{"a":"x"}"#), [Id::Given("x".into())]);
+    let decoder = Decoder::new(&spec()).unwrap().or_id_from_header("name");
+    let record = run(&decoder, &message("{}"), &Tables::default()).remove(0).unwrap();
+    assert_eq!(record.id, Id::Origin(record.origin));
+}
+
+#[test]
 fn metadata_are_values_and_content_is_the_hash_of_the_bytes() {
     let spec = DecoderSpec {
         fields: Some(vec![

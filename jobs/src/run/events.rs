@@ -1,0 +1,76 @@
+//! What happens to a run, as log lines: a struct for each occurrence, written once, with its names as fields.
+//!
+//! ERROR wakes someone, WARN is looked at first, INFO is a change of state. The counts behind them are in the metrics.
+
+use caudal_pipeline::engine::Phase;
+use tracing::{error, info, warn};
+
+/// The job does something else now.
+pub struct PhaseChanged<'a> {
+    pub job: &'a str,
+    pub phase: Phase,
+    pub generation: u64,
+}
+
+impl PhaseChanged<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let phase = format!("{:?}", self.phase).to_lowercase();
+        info!(caudal_job = self.job, generation = self.generation, "the job is {phase}");
+    }
+}
+
+/// Something went wrong but was survived.
+pub struct Alarm<'a> {
+    pub job: &'a str,
+    pub what: &'a str,
+}
+
+impl Alarm<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        warn!(caudal_job = self.job, "{}", self.what);
+    }
+}
+
+/// A sink's store has begun to fail; it is tried again for ever.
+pub struct SinkFailing<'a> {
+    pub job: &'a str,
+    pub sink: &'a str,
+    pub why: &'a str,
+}
+
+impl SinkFailing<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        warn!(caudal_job = self.job, sink = self.sink, "the store fails, trying again: {}", self.why);
+    }
+}
+
+/// A sink's store takes rows again.
+pub struct SinkRecovered<'a> {
+    pub job: &'a str,
+    pub sink: &'a str,
+    pub retries: u64,
+}
+
+impl SinkRecovered<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        info!(caudal_job = self.job, sink = self.sink, retries = self.retries, "the store is there again");
+    }
+}
+
+/// A sink's store has refused it for good.
+pub struct SinkStopped<'a> {
+    pub job: &'a str,
+    pub sink: &'a str,
+    pub why: &'a str,
+}
+
+impl SinkStopped<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        error!(caudal_job = self.job, sink = self.sink, "the store refuses, its rows wait in the ledger: {}", self.why);
+    }
+}

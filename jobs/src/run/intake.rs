@@ -1,0 +1,167 @@
+//! Events over HTTP: the job's routes on the public port, and what they wait for.
+//!
+//! ```text
+//! request ─▶ local log ─▶ engine ─▶ epoch in the ledger: its positions ─▶ `bound` ─▶ answer
+//! ```
+//! An epoch reaches the ledger only after its `Bind` is durable, so its positions are a promise (SEMANTICS 22). While
+//! the job starts, is at its limit or ends, nothing is taken.
+
+use super::clock::Clock;
+use super::sources::Log;
+use super::{LOCK, RunError, Settings, Shared, Stop};
+use crate::jobfile::{Job, SourceSpec};
+use crate::serve::Attached;
+use caudal_connectors::http::{Intake, Limits, router};
+use caudal_connectors::local_log::TornTail;
+use caudal_pipeline::engine::{HeldBack, Phase};
+use caudal_pipeline::record::{Offset, Partition};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The job's intakes. When they are dropped, requests that wait are answered 202 and no other is taken.
+pub struct Intakes {
+    streams: Vec<Taken>,
+    /// Dropped after the channels above: whoever waits has its answer by then.
+    _attached: Option<Attached>,
+}
+
+struct Taken {
+    stream: u32,
+    bound: watch::Sender<Vec<u64>>,
+    paused: watch::Sender<Option<String>>,
+}
+
+impl Intakes {
+    /// Puts the job's intakes on the port, where they take nothing before the job is live. Does nothing without `logs`.
+    pub fn open(job: &Job, logs: BTreeMap<u32, Log>, settings: &Settings, shared: &Arc<Shared>) -> Result<Intakes, RunError> {
+        if logs.is_empty() {
+            return Ok(Intakes { streams: Vec::new(), _attached: None });
+        }
+        let (mut streams, mut intakes) = (Vec::new(), Vec::new());
+        for (stream, Log { log, torn }) in logs {
+            let name = &job.plan.streams[stream as usize].name;
+            let told = torn.iter().map(|torn| torn_words(name, torn));
+            shared.alarms.lock().expect(LOCK).extend(told);
+            let (bound, bound_seen) = watch::channel(vec![0; log.partitions()]);
+            let (paused, paused_seen) = watch::channel(Some("the job is starting".to_owned()));
+            let failed = shared.clone();
+            intakes.push(Intake {
+                job: job.plan.name.clone(),
+                stream: name.clone(),
+                log,
+                bound: bound_seen,
+                paused: paused_seen,
+                now: Clock::wall(),
+                failed: Arc::new(move |why| failed.fail(why)),
+                limits: Limits::default(),
+            });
+            streams.push(Taken { stream, bound, paused });
+        }
+        let attached = settings.listen.attach(&job.plan.name, router(intakes));
+        let attached = attached.map_err(|error| cannot_listen(settings.listen.wanted(), &error))?;
+        Ok(Intakes { streams, _attached: Some(attached) })
+    }
+
+    /// Says whether events are taken now. Called at every turn of the engine.
+    pub fn pause(&self, phase: Phase, stopping: Stop, held_back: Option<HeldBack>) {
+        let reason = paused(phase, stopping, held_back);
+        for taken in &self.streams {
+            taken.paused.send_if_modified(|now| {
+                let changed = *now != reason;
+                now.clone_from(&reason);
+                changed
+            });
+        }
+    }
+
+    /// Answers requests whose records lie below these positions, which an epoch in the ledger has reached.
+    pub fn bind(&self, positions: &BTreeMap<u32, Vec<(Partition, Offset)>>) {
+        for taken in &self.streams {
+            if let Some(positions) = positions.get(&taken.stream) {
+                taken.bound.send_if_modified(|bound| advance(bound, positions));
+            }
+        }
+    }
+}
+
+/// Refuses to take over a job with intakes: its local logs may have one writer only, and the process that is being
+/// replaced could still be writing.
+pub fn check_take_over(job: &Job, settings: &Settings) -> Result<(), RunError> {
+    let intake = job.sources.iter().find(|(_, source)| matches!(source, SourceSpec::Http(_)));
+    let Some((stream, _)) = intake.filter(|_| settings.take_over) else { return Ok(()) };
+    Err(RunError::Refused(format!(
+        "stream {} takes events over HTTP, and the other process may still be writing them down: \
+         stop that process, then start without --take-over",
+        job.plan.streams[*stream].name
+    )))
+}
+
+fn torn_words(stream: &str, torn: &TornTail) -> String {
+    format!(
+        "intake of {stream}, partition {}: a crash had left {} bytes of an unfinished append ({}); nobody was promised them, they are kept in {}",
+        torn.partition, torn.bytes, torn.cause, torn.kept_in
+    )
+}
+
+/// Why nothing is taken now.
+fn paused(phase: Phase, stopping: Stop, held_back: Option<HeldBack>) -> Option<String> {
+    match (phase, stopping) {
+        (Phase::Draining | Phase::Done, _) | (_, Stop::Drain | Stop::Force) => Some("the job is ending".to_owned()),
+        (Phase::Replaying, Stop::No) => Some("the job is starting".to_owned()),
+        (Phase::Live, Stop::No) => held_back.map(|reason| reason.to_string()),
+    }
+}
+
+/// Takes over what is bound by now; whether that was news. Positions are not known while bound epochs are replayed.
+fn advance(bound: &mut [u64], positions: &[(Partition, Offset)]) -> bool {
+    let mut news = false;
+    for (partition, next) in positions {
+        let place = usize::try_from(partition.number).ok().and_then(|number| bound.get_mut(number));
+        if let Some(place) = place.filter(|place| **place < next.0) {
+            *place = next.0;
+            news = true;
+        }
+    }
+    news
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> RunError {
+    RunError::Failed(format!(
+        "cannot listen on {address} for events: {error}; free the port, or name another address with --listen"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_taken_while_the_job_is_live_and_keeps_up() {
+        for (phase, stopping, held_back, words) in [
+            (Phase::Replaying, Stop::No, None, Some("starting")),
+            (Phase::Live, Stop::No, None, None),
+            (Phase::Live, Stop::No, Some(HeldBack::DiskFull), Some("disk is full")),
+            (Phase::Live, Stop::Drain, Some(HeldBack::InFlight), Some("ending")),
+            (Phase::Draining, Stop::No, None, Some("ending")),
+            (Phase::Replaying, Stop::Force, None, Some("ending")),
+            (Phase::Done, Stop::No, None, Some("ending")),
+        ] {
+            let reason = paused(phase, stopping, held_back);
+            let said = reason.as_deref().unwrap_or_default();
+            let right = reason.is_some() == words.is_some() && said.contains(words.unwrap_or_default());
+            assert!(right, "{phase:?} {stopping:?} {held_back:?}: {reason:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_bound_never_goes_back_and_unknown_partitions_are_not_ours() {
+        let at = |number, next| (Partition { topic: "readings".into(), number }, Offset(next));
+        let mut bound = vec![0, 5];
+        assert!(advance(&mut bound, &[at(1, 7), at(0, 2), at(9, 1), at(-1, 1)]));
+        assert_eq!(bound, [2, 7]);
+        assert!(!advance(&mut bound, &[at(1, 6), at(0, 2)]));
+        assert_eq!(bound, [2, 7]);
+    }
+}

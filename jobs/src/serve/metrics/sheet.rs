@@ -1,0 +1,30 @@
+//! A scrape in the making.
+
+use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+
+const DISTINCT: &str = "names are written out here, valid and distinct";
+
+/// Collects the metrics of one scrape.
+#[derive(Default)]
+pub(super) struct Sheet(Registry);
+
+impl Sheet {
+    /// Values that go up and down.
+    pub(super) fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        let gauges = GaugeVec::new(Opts::new(name, help), labels).expect(DISTINCT);
+        self.0.register(Box::new(gauges.clone())).expect(DISTINCT);
+        gauges
+    }
+
+    /// Counts that only grow.
+    pub(super) fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels).expect(DISTINCT);
+        self.0.register(Box::new(counters.clone())).expect(DISTINCT);
+        counters
+    }
+
+    /// The text; metrics without a value are left out.
+    pub(super) fn text(self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.0.gather())
+    }
+}

@@ -1,0 +1,79 @@
+//! `/livez`, `/readyz` and `/version` through a job's life.
+
+use crate::harness::{FAULTY, Folder, POSTED, Run, loopback, request, until};
+use caudal_jobs::run::{Shared, Stop};
+use caudal_jobs::serve::operators;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+#[test]
+fn a_process_is_ready_once_its_job_is_live_and_not_while_it_drains() {
+    let folder = Folder::new("ready");
+    let mut run = Run::start(&folder.0, FAULTY);
+    let mut refusals = Vec::new();
+    until("the job is ready", || match run.get("/readyz") {
+        (200, body) => {
+            assert_eq!(body, "ready\n");
+            Some(())
+        }
+        (status, reasons) => {
+            assert_eq!(status, 503);
+            refusals.push(reasons);
+            None
+        }
+    });
+    assert!(refusals.first().is_some_and(|reasons| reasons.starts_with("faulty: starting")), "{refusals:?}");
+    assert_eq!(run.get("/livez"), (200, "alive\n".to_owned()));
+    run.shared.stop(Stop::Drain);
+    let (status, reasons) = run.get("/readyz");
+    assert!(status == 503 && (reasons.contains("draining") || reasons.contains("ended")), "{reasons}");
+    run.join().unwrap();
+    assert_eq!(run.get("/readyz"), (503, "faulty: the run has ended\n".to_owned()));
+    assert_eq!(run.get("/livez").0, 200);
+}
+
+#[test]
+fn a_source_that_does_not_answer_is_named() {
+    let folder = Folder::new("away");
+    let nobody = "from: {kafka: {topics: [wind], properties: {bootstrap.servers: '127.0.0.1:1'}}}";
+    let mut run = Run::start(&folder.0, &POSTED.replace("from: {http: {partitions: 2}}", nobody));
+    let reasons = until("the job is live without its source", || {
+        let (status, reasons) = run.get("/readyz");
+        assert_eq!(status, 503, "ready without a source");
+        reasons.starts_with("posted: source of stream readings: ").then_some(reasons)
+    });
+    assert_eq!(reasons.lines().count(), 1, "{reasons}");
+    let text = run.get("/metrics").1;
+    assert!(text.contains(r#"caudal_source_up{caudal_job="posted",stream="readings"} 0"#), "{text}");
+    let _ = run.stop(Stop::Force);
+}
+
+#[test]
+fn a_job_that_could_not_start_is_not_starting_for_ever() {
+    let folder = Folder::new("refused");
+    std::fs::create_dir_all(folder.0.join("state")).unwrap();
+    std::fs::write(folder.0.join("state/thesis.tex"), "someone's").unwrap();
+    let mut run = Run::start(&folder.0, FAULTY);
+    assert_eq!(run.join().unwrap_err().exit_code(), 3);
+    assert_eq!(run.get("/readyz"), (503, "faulty: the run has ended\n".to_owned()));
+}
+
+#[test]
+fn the_version_is_told_before_anything_runs_and_the_port_is_free_afterwards() {
+    let plan = caudal_pipeline::plan::Plan {
+        name: "idle".into(),
+        limits: Default::default(),
+        tables: vec![],
+        streams: vec![],
+        views: vec![],
+    };
+    let shared = Shared::new(Arc::new(plan), Default::default());
+    let server = operators(TcpListener::bind(loopback()).unwrap(), vec![shared]).unwrap();
+    let address = server.address();
+    let answer = request(address, "GET", "/version", &[], b"");
+    assert_eq!(answer.json()["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(request(address, "GET", "/readyz", &[], b"").body, "idle: starting: loading its state\n");
+    assert_eq!(request(address, "POST", "/metrics", &[], b"").status, 405);
+    drop(server);
+    TcpListener::bind(address).expect("the port is free again");
+}

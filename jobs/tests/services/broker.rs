@@ -1,0 +1,150 @@
+//! A broker as plain clients use it: topics made, keyed messages written, everything read from the beginning.
+
+use crate::{LIMIT, address, until};
+use caudal_connectors::generate::Event;
+use caudal_pipeline::record::{Message, Offset, Partition};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::FromClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{ClientConfig, TopicPartitionList};
+use std::time::Duration;
+
+/// Where the shared broker is.
+pub fn shared() -> String {
+    address("CAUDAL_TEST_KAFKA")
+}
+
+fn client<C: FromClientConfig>(more: &[(&str, &str)]) -> C {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", shared());
+    for (name, value) in more {
+        config.set(*name, *value);
+    }
+    config.create().unwrap()
+}
+
+/// A name that no other test uses.
+pub fn own(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// Makes a topic and waits for its leaders.
+pub fn make_topic(name: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = client(&[]);
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let made = wait(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+    assert_eq!(made, [Ok(name.to_owned())], "the services are started for one run of the tests");
+    until_led(name, partitions);
+}
+
+/// Has a topic grow to so many partitions.
+pub fn grow(name: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = client(&[]);
+    let grown = wait(admin.create_partitions([&NewPartitions::new(name, partitions as usize)], &AdminOptions::new())).unwrap();
+    assert_eq!(grown, [Ok(name.to_owned())]);
+    until_led(name, partitions);
+}
+
+fn until_led(name: &str, partitions: i32) {
+    let consumer: BaseConsumer = client(&[]);
+    until("the topic has its leaders", || {
+        let metadata = consumer.fetch_metadata(Some(name), LIMIT).ok()?;
+        let topic = metadata.topics().first()?;
+        let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
+        (topic.error().is_none() && led == partitions as usize).then_some(())
+    });
+}
+
+/// Writes events in order, each into the partition that its key belongs to, and waits until all are there.
+pub fn produce(topic: &str, events: &[Event]) {
+    produce_where(|_| topic, events);
+}
+
+/// The same, each to the topic that its kind asks for.
+pub fn produce_by_kind(events: &[Event]) {
+    produce_where(|event| event.topic.as_deref().expect("each kind has its topic"), events);
+}
+
+fn produce_where<'a>(topic_of: impl Fn(&'a Event) -> &'a str, events: &'a [Event]) {
+    let producer: BaseProducer = client(&[("linger.ms", "5"), ("enable.idempotence", "true")]);
+    for event in events {
+        let topic = topic_of(event);
+        let mut next = Some(BaseRecord::<[u8], [u8]>::to(topic).key(&event.key).payload(&event.body));
+        until("the producer has room", || match producer.send(next.take().expect("a record to send")) {
+            Ok(()) => Some(()),
+            Err((KafkaError::MessageProduction(Code::QueueFull), record)) => {
+                producer.poll(Duration::from_millis(1));
+                next = Some(record);
+                None
+            }
+            Err((error, _)) => panic!("{error}"),
+        });
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+/// Writes each event to the partition that its index names.
+pub fn produce_each(topic: &str, events: &[Event]) {
+    for event in events {
+        produce_to(topic, event.index as i32, std::slice::from_ref(event));
+    }
+}
+
+/// Writes events to a partition of choice.
+pub fn produce_to(topic: &str, partition: i32, events: &[Event]) {
+    let producer: BaseProducer = client(&[]);
+    for event in events {
+        let record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).key(&event.key).payload(&event.body);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+/// Everything that a plain reader finds in a topic, partition by partition.
+pub fn contents(topic: &str) -> Vec<(Partition, Vec<Message>)> {
+    let more = [("group.id", "plain"), ("enable.partition.eof", "true"), ("enable.auto.commit", "false")];
+    let consumer: BaseConsumer = client(&more);
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
+    let count = metadata.topics()[0].partitions().len();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, count as i32 - 1);
+    list.set_all_offsets(rdkafka::Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let mut found = vec![Vec::new(); count];
+    let mut left = count;
+    until("all partitions are read to their ends", || {
+        loop {
+            match consumer.poll(Duration::from_millis(20)) {
+                None => return None,
+                Some(Ok(message)) => found[message.partition() as usize].push(plain(&message)),
+                Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+                Some(Err(error)) => panic!("{error}"),
+            }
+            if left == 0 {
+                return Some(());
+            }
+        }
+    });
+    let named = |(number, messages)| (Partition { topic: topic.into(), number: number as i32 }, messages);
+    found.into_iter().enumerate().map(named).collect()
+}
+
+fn plain(message: &BorrowedMessage<'_>) -> Message {
+    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+    Message {
+        offset: Offset(message.offset() as u64),
+        key: message.key().map(<[u8]>::to_vec),
+        headers: headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect(),
+        payload: message.payload().map(<[u8]>::to_vec),
+        broker_time_us: message.timestamp().to_millis().map(|ms| ms * 1000),
+    }
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}

@@ -1,0 +1,25 @@
+//! Events of a job's own generator profile, so many of them, from a fixed time on.
+
+use caudal_connectors::generate::{Event, Generator, Profile};
+use caudal_jobs::jobfile::yaml;
+use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
+
+/// The folder of a ready-made job.
+pub fn folder(job: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(job)
+}
+
+/// All events of the job's profile with these keys changed, in the order in which they are sent.
+pub fn events(job: &str, changes: &Json) -> Vec<Event> {
+    let file = folder(job).join("profile.yaml").display().to_string();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut errors = Vec::new();
+    let mut profile = yaml::parse(&file, &text, &mut errors).expect("a profile").to_json();
+    for (key, value) in changes.as_object().expect("changes are a map") {
+        profile[key] = value.clone();
+    }
+    let profile = Profile::parse(&profile).unwrap_or_else(|mistakes| panic!("{file}: {mistakes:?}"));
+    assert!(profile.is_finite(), "a test's load ends");
+    Generator::new(profile, 0).events().collect()
+}

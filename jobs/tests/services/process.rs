@@ -1,0 +1,168 @@
+//! The binary as it is deployed: killed, asked to stop, and started where it cannot work.
+
+use crate::cql::Cql;
+use crate::expected::Expected;
+use crate::load::folder;
+use crate::running::{addresses, job, own_wind_farm, state};
+use crate::stored::{DeadLetters, assert_cassandra, assert_redis, watermarks};
+use crate::{broker, load, redis, until};
+use caudal_connectors::generate::{Class, Event};
+use serde_json::json;
+use std::fs::{File, read_to_string};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+/// `caudal run` on wind-farm, with what it prints in files.
+struct Binary {
+    child: Child,
+    printed: PathBuf,
+}
+
+impl Binary {
+    fn start(state: &Path, workers: usize, set: &[String]) -> Binary {
+        std::fs::create_dir_all(state).unwrap();
+        let number = std::fs::read_dir(state).unwrap().count();
+        let printed = state.join(format!("printed-{number}"));
+        let file = File::create(&printed).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
+        command.arg("run").arg(folder("wind-farm").join("job.yaml")).arg("--state").arg(state.join("state"));
+        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "2"]);
+        for value in addresses("wind-farm").iter().chain(set) {
+            command.args(["--set", value]);
+        }
+        let child = command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
+        Binary { child, printed }
+    }
+
+    fn printed(&self) -> String {
+        read_to_string(&self.printed).unwrap()
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Binary) -> Option<T>) -> T {
+        until(what, || {
+            let found = look(self);
+            assert!(found.is_some() || self.is_running(), "it ended before: {what}\n{}", self.printed());
+            found
+        })
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    fn terminate(mut self) -> (ExitStatus, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.ended();
+        (status, self.printed())
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        until("it ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn killed_three_times_and_still_right() {
+    let (name, set) = own_wind_farm("killed");
+    let state = state("killed");
+    broker::make_topic(&name, 3);
+    let events = load::events("wind-farm", &json!({"count": 9_000, "rate": 0.1, "start": "2026-03-20T20:00:00Z"}));
+    let pieces: Vec<_> = events.chunks(events.len().div_ceil(3)).collect();
+    let moment = || redis::field(&format!("{{{name}}}:asof"), "v");
+    for (piece, workers) in pieces.iter().zip([2, 3, 1]) {
+        // Killed in the middle of its work: the board has moved, and there is more to read.
+        let before = moment();
+        let mut binary = Binary::start(&state, workers, &set);
+        let half = piece.len() / 2;
+        broker::produce(&name, &piece[..half]);
+        binary.until("the board moves", |_| (moment() > before).then_some(()));
+        broker::produce(&name, &piece[half..]);
+        let now = moment();
+        binary.until("the board moves on", |_| (moment() > now).then_some(()));
+        binary.kill();
+    }
+    let last = events.last().expect("there are events");
+    broker::produce_each(&name, &last_readings(last));
+    let mut binary = Binary::start(&state, 2, &set);
+    binary.until("the last reading of each partition is on the board", |_| {
+        let seen = redis::hash(&format!("{{{name}}}:latest:last_seen"));
+        (seen.iter().filter(|(generator, _)| generator.starts_with("gen-9")).count() == 3).then_some(())
+    });
+    let (status, printed) = binary.terminate();
+    assert_eq!(status.code(), Some(0), "{printed}");
+
+    let job = job("wind-farm", &set);
+    let cql = Cql::shared();
+    let dead_letters = DeadLetters::in_cassandra(&cql, "caudal_tests", &job);
+    let watermarks = watermarks(&job);
+    let expected = Expected::of(&job, &[&name], &dead_letters, &watermarks);
+    assert!(printed.contains(&format!("readings  received {}  ", expected.received())), "{}: {printed}", expected.received());
+    assert_redis(&job, &["per_minute", "per_hour", "last_seen"], &expected, &watermarks);
+    assert_cassandra(&cql, "caudal_tests", &job, &expected, &watermarks);
+    expected.assert_originals(&dead_letters);
+}
+
+/// A reading of a generator of its own for each of three partitions: once all are seen, everything is read.
+fn last_readings(last: &Event) -> Vec<Event> {
+    let time = jiff::Timestamp::from_microsecond(last.event_time_us).unwrap();
+    let reading = |partition: u64| {
+        let body = json!({
+            "event_id": format!("00000000-0000-4000-8000-00000000000{partition}"), "timestamp": time.to_string(),
+            "generator_id": format!("gen-9{partition}"), "power": {"active": 1}, "status": "running",
+        });
+        Event { body: body.to_string().into_bytes(), index: partition, class: Class::Valid, ..last.clone() }
+    };
+    (0..3).map(reading).collect()
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_waited_for() {
+    let (_, mut set) = own_wind_farm("nobody");
+    // Nothing listens there.
+    set.push("streams.readings.from.kafka.properties.bootstrap.servers=127.0.0.1:9".to_owned());
+    let mut binary = Binary::start(&state("nobody"), 1, &set);
+    let line = binary.until("it says what it waits for", |binary| {
+        binary.printed().lines().find(|line| line.contains("waiting")).map(str::to_owned)
+    });
+    assert!(line.contains("127.0.0.1:9"), "{line}");
+    let (status, printed) = binary.terminate();
+    assert_eq!(status.code(), Some(0), "{printed}");
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_refused() {
+    let (name, set) = own_wind_farm("no-topic");
+    let mut binary = Binary::start(&state("no-topic"), 1, &set);
+    assert_eq!(binary.ended().code(), Some(3), "{}", binary.printed());
+    assert!(binary.printed().contains(&name), "{} names the topic", binary.printed());
+}
+
+#[test]
+fn a_state_folder_has_one_process() {
+    let (name, set) = own_wind_farm("twice");
+    broker::make_topic(&name, 1);
+    let state = state("twice");
+    let mut first = Binary::start(&state, 1, &set);
+    first.until("it has its folder", |_| state.join("state").join(&name).join("JOB").exists().then_some(()));
+    let mut second = Binary::start(&state, 1, &set);
+    assert_eq!(second.ended().code(), Some(3), "{}", second.printed());
+    let (said, holder) = (second.printed(), format!("process {}", first.child.id()));
+    assert!(said.contains(&holder) && said.contains("--take-over"), "{said} names {holder}");
+    assert!(first.is_running());
+    let (status, printed) = first.terminate();
+    assert_eq!(status.code(), Some(0), "{printed}");
+}

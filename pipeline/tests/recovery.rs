@@ -1,0 +1,173 @@
+//! A run that was cut anywhere and resumed on another number of workers equals the whole run: every version of every
+//! row in every incarnation, the verdicts, and the bytes at the end.
+//!
+//! ```text
+//! run ──✂  run on 3 workers ──✂ (newest checkpoint flipped) run on 1 ──✂ … ── settle ═ oracle ═ one replay of the whole log
+//! ```
+//! `CAUDAL_SEED=n cargo test -p caudal-pipeline --test recovery` repeats a run.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is given a seed and has a deadline")]
+
+mod harness;
+
+#[path = "recovery/history.rs"]
+mod history;
+#[path = "recovery/spoil.rs"]
+mod spoil;
+#[path = "recovery/stops.rs"]
+mod stops;
+#[path = "recovery/topics.rs"]
+mod topics;
+
+use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase};
+use caudal_pipeline::log::{Bind, CommitLog, LogRecord};
+use caudal_pipeline::plan::{DeduplicateScope, Plan};
+use caudal_pipeline::ports::blobs::Blobs;
+use caudal_pipeline::ports::memory::MemorySource;
+use caudal_pipeline::ports::source::Source;
+use caudal_pipeline::time::{Epoch, Span};
+use harness::*;
+use history::History;
+use spoil::Spoiled;
+use std::sync::Arc;
+
+/// Seeded runs, each cut several times.
+const TRIALS: u64 = 20;
+
+/// What trials have exercised: a proof that proves nothing is noticed.
+#[derive(Debug, Default)]
+struct Exercised {
+    cuts: usize,
+    from_a_checkpoint: usize,
+    from_an_older_one: usize,
+    refused: usize,
+    while_replaying: usize,
+}
+
+#[test]
+fn a_run_cut_anywhere_and_resumed_on_other_workers_equals_the_whole_run() {
+    let seed = seed(1);
+    let mut exercised = Exercised::default();
+    for n in 0..TRIALS {
+        trial(seed + n, &mut exercised);
+    }
+    println!("{TRIALS} runs: {exercised:?}");
+    let Exercised { cuts, from_a_checkpoint, from_an_older_one, refused, while_replaying } = exercised;
+    assert!(cuts > 60 && from_a_checkpoint > 20 && from_an_older_one > 3 && refused > 3 && while_replaying > 3, "too tame");
+}
+
+fn trial(seed: u64, exercised: &mut Exercised) {
+    let mut random = Random::new(seed);
+    let lateness = [Span::seconds(60), Span::seconds(300), Span::seconds(7_200)][random.below(3) as usize];
+    let scope = [None, Some(DeduplicateScope::Stream), Some(DeduplicateScope::Partition)][random.below(3) as usize];
+    let shape = Shape { lateness, scope, explode: random.chance(30) };
+    let plan = Arc::new(plan_of(shape, Span::seconds(5)));
+    let partitions = 1 + random.below(4) as usize;
+    let (source, disk, mut clock) = (MemorySource::new("events", partitions), Disk::default(), Clock::new());
+    let mut messages = stream(&mut random, 300, partitions, 7_200);
+    if shape.explode {
+        messages = in_batches(&mut random, messages);
+    }
+    let mut rest = messages.iter();
+    let (mut history, mut spoiled) = (History::new(&plan), Spoiled::default());
+    // 1. Incarnations that end in a crash.
+    for _ in 0..3 + random.below(5) {
+        let mut engine = start(&mut random, &plan, &source, &disk, &mut spoiled, exercised);
+        history.next_incarnation();
+        // Some are cut while they still repeat what was bound, the others some epochs later.
+        let mut turns = random.below(30);
+        if random.chance(75) {
+            until_watched(&mut engine, &mut clock, 10, |engine| engine.phase() == Phase::Live, |engine| history.look(engine));
+            turns = u64::MAX;
+        }
+        let end = engine.ledger().end().0 + 1 + random.below(20);
+        while turns > 0 && engine.ledger().end().0 < end {
+            turns -= 1;
+            if random.chance(40) {
+                let chunk = random.below(40) as usize;
+                rest.by_ref().take(chunk).for_each(|(partition, payload)| source.push_payload(*partition, payload.clone()));
+            }
+            if random.chance(12) {
+                engine.checkpoint();
+            }
+            clock.pass(20 + random.below(120) as i64);
+            engine.turn(clock.0, WAIT).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            engine.discovered(0, source.discover().unwrap());
+            history.look(&engine);
+        }
+        exercised.cuts += 1;
+        exercised.while_replaying += usize::from(engine.phase() == Phase::Replaying);
+        engine.shut_down();
+        clock.pass(random.below(60_000) as i64);
+    }
+    // 2. One that lives to see the end.
+    rest.for_each(|(partition, payload)| source.push_payload(*partition, payload.clone()));
+    let mut engine = start(&mut random, &plan, &source, &disk, &mut spoiled, exercised);
+    history.next_incarnation();
+    settle_watched(&mut engine, &source, &mut clock, |engine| history.look(engine));
+    // 3. It equals a recomputation, and a single replay of everything that was ever bound.
+    let bound: Vec<Bind> = binds(&disk).into_iter().filter(|bind| bind.epoch <= engine.ledger().end()).collect();
+    let mut oracle = Oracle::new(&plan, &disk);
+    for bind in &bound {
+        oracle.epoch(bind, &source);
+    }
+    let context = format!("seed {seed}, {shape:?}");
+    assert_same(&context, &visible(&engine, plan.views.len()), &oracle.rows(), &plan);
+    assert_eq!(verdicts(&engine), oracle.counts, "{context}");
+    history.compare_dead_letters(&oracle, &context);
+    let whole = replayed(&plan, &source, &bound, &disk);
+    assert_eq!(whole.ledger().end(), engine.ledger().end(), "{context}");
+    assert!(bytes(&whole, plan.views.len()) == bytes(&engine, plan.views.len()), "{context}: the whole run has other bytes");
+    assert_eq!(whole.status().counts, engine.status().counts, "{context}");
+    assert_eq!(whole.status().row_counts, engine.status().row_counts, "{context}");
+    whole.shut_down();
+    engine.shut_down();
+}
+
+/// Starts on random workers, now and then with damaged checkpoints, and checks which one it loads.
+fn start(
+    random: &mut Random,
+    plan: &Arc<Plan>,
+    source: &MemorySource,
+    disk: &Disk,
+    spoiled: &mut Spoiled,
+    exercised: &mut Exercised,
+) -> Engine {
+    let workers = 1 + random.below(4) as usize;
+    if random.chance(50) && spoiled.intact(disk).len() >= 2 {
+        spoiled.newest(random, disk);
+    }
+    if random.chance(20) && spoiled.has_any(disk) {
+        let healed = spoiled.all(random, disk);
+        let refusal = Engine::start(config(plan, source, disk, workers)).err().expect("nothing is left to start from");
+        assert!(matches!(&refusal, EngineError::Refused(why) if why.contains("no checkpoint can be used")), "{refusal}");
+        healed.heal(disk);
+        exercised.refused += 1;
+    }
+    let expected = spoiled.intact(disk).last().copied();
+    let newest = spoiled.newest_epoch(disk);
+    let tables = table_rows(random.below(3));
+    let mut engine = started(EngineConfig { tables, ..config(plan, source, disk, workers) });
+    assert_eq!(engine.status().checkpoint.map(|(epoch, _)| epoch), expected, "the newest whole checkpoint is the start");
+    assert_eq!(!engine.alarms().is_empty(), expected != newest, "an alarm tells of what was passed over, and only then");
+    exercised.from_a_checkpoint += usize::from(expected.is_some());
+    exercised.from_an_older_one += usize::from(expected != newest);
+    engine
+}
+
+/// One engine that repeats `bound` from the beginning, on one worker, without a checkpoint.
+fn replayed(plan: &Arc<Plan>, source: &MemorySource, bound: &[Bind], tables: &Disk) -> Engine {
+    let disk = Disk::default();
+    for name in tables.list("tables/").unwrap() {
+        disk.create(&name, &tables.read(&name).unwrap()).unwrap();
+    }
+    let (mut log, _) = CommitLog::open(Arc::new(disk.clone())).unwrap();
+    for bind in bound {
+        log.append(&LogRecord::Bind(bind.clone())).unwrap();
+    }
+    let mut engine = engine(plan, source, &disk, 1);
+    let end = bound.last().map_or(Epoch(0), |bind| bind.epoch);
+    // The clock stands, so that no epoch of its own begins to count.
+    until(&mut engine, &mut Clock::new(), 0, |engine| engine.ledger().end() >= end);
+    engine
+}

@@ -1,0 +1,219 @@
+//! Stops that are asked for: drained, closed, fenced, refused.
+
+use super::harness::*;
+use caudal_pipeline::engine::{Engine, EngineError, Phase};
+use caudal_pipeline::ledger::{Cursor, Emission, Follower, Kept};
+use caudal_pipeline::ports::blobs::Blobs;
+use caudal_pipeline::ports::memory::MemorySource;
+use caudal_pipeline::ports::sink::RowState;
+use caudal_pipeline::ports::source::Source;
+use caudal_pipeline::time::{EventTime, Span};
+use std::sync::Arc;
+
+/// A job with some events read.
+struct Job {
+    plan: Arc<caudal_pipeline::plan::Plan>,
+    source: MemorySource,
+    disk: Disk,
+    clock: Clock,
+    later: Vec<(usize, Vec<u8>)>,
+}
+
+fn job(seed: u64) -> Job {
+    let mut random = Random::new(seed);
+    let plan = Arc::new(plan(Span::seconds(300), Span::seconds(5)));
+    let source = MemorySource::new("events", 2);
+    let mut messages = stream(&mut random, 300, 2, 3_600);
+    let later = messages.split_off(200);
+    messages.into_iter().for_each(|(partition, payload)| source.push_payload(partition, payload));
+    Job { plan, source, disk: Disk::default(), clock: Clock::new(), later }
+}
+
+impl Job {
+    fn start(&self, workers: usize) -> Engine {
+        engine(&self.plan, &self.source, &self.disk, workers)
+    }
+
+    fn oracle(&self) -> Oracle {
+        let mut oracle = Oracle::new(&self.plan, &self.disk);
+        for bind in binds(&self.disk) {
+            oracle.epoch(&bind, &self.source);
+        }
+        oracle
+    }
+
+    fn compare(&self, engine: &Engine, context: &str) {
+        let oracle = self.oracle();
+        assert_same(context, &visible(engine, self.plan.views.len()), &oracle.rows(), &self.plan);
+        assert_eq!(verdicts(engine), oracle.counts, "{context}");
+    }
+}
+
+fn done(engine: &Engine) -> bool {
+    engine.phase() == Phase::Done
+}
+
+#[test]
+fn a_drained_run_goes_on_where_it_stopped() {
+    let mut job = job(3);
+    let mut first = job.start(3);
+    settle(&mut first, &job.source, &mut job.clock);
+    first.stop(false);
+    until(&mut first, &mut job.clock, 10, done);
+    job.compare(&first, "drained");
+    assert_eq!(first.status().checkpoint.map(|(epoch, _)| epoch), Some(first.ledger().end()), "all of it is in a checkpoint");
+    let before = bytes(&first, job.plan.views.len());
+    first.shut_down();
+
+    let mut second = job.start(2);
+    assert_eq!(second.phase(), Phase::Live, "there is nothing to repeat");
+    assert_eq!(bytes(&second, job.plan.views.len()), before);
+    job.later.drain(..).for_each(|(partition, payload)| job.source.push_payload(partition, payload));
+    settle(&mut second, &job.source, &mut job.clock);
+    second.stop(false);
+    until(&mut second, &mut job.clock, 10, done);
+    job.compare(&second, "drained again");
+    second.shut_down();
+}
+
+#[test]
+fn a_stop_while_replaying_repeats_everything_first() {
+    let mut job = job(4);
+    let mut first = job.start(2);
+    settle(&mut first, &job.source, &mut job.clock);
+    let (end, before) = (first.ledger().end(), bytes(&first, job.plan.views.len()));
+    first.shut_down();
+    let mut second = job.start(4);
+    assert_eq!(second.phase(), Phase::Replaying);
+    second.stop(false);
+    until(&mut second, &mut job.clock, 10, done);
+    assert!(second.ledger().end() > end);
+    assert_eq!(bytes(&second, job.plan.views.len()), before, "what comes after the replay is empty");
+    second.shut_down();
+}
+
+#[test]
+fn a_closed_input_completes_everything_and_reads_nothing_more() {
+    let mut job = job(5);
+    let mut first = job.start(2);
+    settle(&mut first, &job.source, &mut job.clock);
+    first.stop(true);
+    until(&mut first, &mut job.clock, 10, done);
+    assert!(first.ended());
+    job.compare(&first, "closed");
+    // Everything with an end is complete: a sink that waits for that is owed every row.
+    let views = 0..job.plan.views.len() as u32;
+    let kept = views.map(|view| Kept { view, emission: Emission::OnComplete, retain: None, board_groups_max: 0 }).collect();
+    let cut = Follower::new(job.plan.clone(), kept, false).cut(&first.ledger(), &Cursor::default()).unwrap().unwrap().0;
+    assert_eq!(cut.rows.len(), visible(&first, job.plan.views.len()).len());
+    assert!(cut.rows.iter().all(|row| row.state == RowState::Complete || row.end == EventTime::MAX));
+    let (before, counts) = (bytes(&first, job.plan.views.len()), first.status().counts);
+    first.shut_down();
+
+    job.later.drain(..).for_each(|(partition, payload)| job.source.push_payload(partition, payload));
+    for workers in [3, 1] {
+        let mut again = job.start(workers);
+        again.discovered(0, job.source.discover().unwrap());
+        job.clock.pass(60_000);
+        until(&mut again, &mut job.clock, 10, done);
+        assert!(again.ended());
+        assert_eq!(bytes(&again, job.plan.views.len()), before);
+        assert_eq!(again.status().counts, counts, "nothing more was read");
+        again.shut_down();
+    }
+}
+
+#[test]
+fn a_close_that_is_cut_before_its_checkpoint_is_finished_by_the_next_start() {
+    let mut job = job(6);
+    let mut first = job.start(2);
+    settle(&mut first, &job.source, &mut job.clock);
+    first.stop(true);
+    until(&mut first, &mut job.clock, 10, Engine::ended);
+    first.shut_down();
+    job.later.drain(..).for_each(|(partition, payload)| job.source.push_payload(partition, payload));
+    let mut second = job.start(3);
+    second.stop(true);
+    until(&mut second, &mut job.clock, 10, done);
+    assert!(second.ended());
+    job.compare(&second, "closed at last");
+    let open = bytes(&second, job.plan.views.len()).into_iter().filter(|(key, (_, value))| {
+        key.end > second.status().watermarks[0] && key.end < EventTime::MAX && value.state == RowState::Open
+    });
+    assert_eq!(open.count(), 0);
+    second.shut_down();
+}
+
+#[test]
+fn an_engine_is_fenced_by_the_next_on_the_same_state() {
+    let mut job = job(7);
+    let mut old = job.start(2);
+    settle(&mut old, &job.source, &mut job.clock);
+    let mut new = job.start(1);
+    let refusal = loop {
+        job.clock.pass(500);
+        if let Err(error) = old.turn(job.clock.0, WAIT) {
+            break error;
+        }
+    };
+    assert!(matches!(&refusal, EngineError::Refused(why) if why.starts_with("fenced: generation 2")), "{refusal}");
+    old.shut_down();
+    job.later.drain(..).for_each(|(partition, payload)| job.source.push_payload(partition, payload));
+    settle(&mut new, &job.source, &mut job.clock);
+    new.stop(false);
+    until(&mut new, &mut job.clock, 10, done);
+    job.compare(&new, "the new one goes on");
+    new.shut_down();
+}
+
+/// Symptom: state of another job was taken after a while. Cause: the records that say who wrote it were pruned with
+/// the rest of the log. Two checkpoints after the start prune the start's own record.
+#[test]
+fn state_of_another_job_is_refused_however_old() {
+    let mut job = job(8);
+    for checkpoints in [0, 1, 3] {
+        let mut engine = job.start(2);
+        for _ in 0..checkpoints {
+            let before = engine.status().checkpoint;
+            engine.checkpoint();
+            until(&mut engine, &mut job.clock, 100, |engine| engine.status().checkpoint != before);
+        }
+        engine.shut_down();
+        let foreign = caudal_pipeline::engine::EngineConfig { fingerprint: 8, ..config(&job.plan, &job.source, &job.disk, 2) };
+        let refusal = Engine::start(foreign).err().unwrap_or_else(|| panic!("it was taken after {checkpoints} checkpoints"));
+        assert!(matches!(&refusal, EngineError::Refused(why) if why.contains("different job file or build")), "{refusal}");
+    }
+}
+
+/// Symptom: with its newest checkpoint damaged, a run refused to start («the topic was rewritten») or lost epochs.
+/// Cause: the log was pruned up to the older checkpoint's record, but epochs are bound while a checkpoint is being
+/// written, and so their records lie before its own. A slow disk makes many of them.
+#[test]
+fn what_was_bound_while_the_older_checkpoint_was_written_is_kept_for_its_replay() {
+    let mut job = job(9);
+    let mut first = job.start(2);
+    settle(&mut first, &job.source, &mut job.clock);
+    job.disk.slow(true);
+    first.checkpoint();
+    for (partition, payload) in job.later.drain(..) {
+        job.source.push_payload(partition, payload);
+        job.clock.pass(100);
+        first.turn(job.clock.0, WAIT).unwrap();
+    }
+    settle(&mut first, &job.source, &mut job.clock);
+    job.disk.slow(false);
+    until(&mut first, &mut job.clock, 100, |engine| engine.status().checkpoint.is_some());
+    let older = first.status().checkpoint;
+    first.checkpoint();
+    until(&mut first, &mut job.clock, 100, |engine| engine.status().checkpoint != older);
+    let before = bytes(&first, job.plan.views.len());
+    first.shut_down();
+    let newest = job.disk.list("manifest/").unwrap().pop().unwrap();
+    job.disk.flip(&newest, 9);
+    let mut second = job.start(1);
+    assert_eq!(second.alarms().len(), 1);
+    settle(&mut second, &job.source, &mut job.clock);
+    assert!(bytes(&second, job.plan.views.len()) == before, "the same rows with the same versions");
+    job.compare(&second, "from the older checkpoint");
+    second.shut_down();
+}
