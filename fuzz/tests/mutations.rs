@@ -155,9 +155,8 @@ fn commit_logs() {
     let stream = StreamBind { stream: 1, watermark: EventTime(77), added, partitions: vec![moved] };
     let records = [
         LogRecord::Generation(Generation { generation: 3, fingerprint: 99, workers: 4 }),
-        LogRecord::Bind(Bind { epoch: Epoch(9), opened: Version(1 << 50), tables: 5, streams: vec![stream] }),
+        LogRecord::Bind(Bind { epoch: Epoch(9), opened: Version(1 << 50), tables: 5, streams: vec![stream], closes: false }),
         LogRecord::Checkpoint(Checkpoint { epoch: Epoch(3), manifest: "manifest/3".into(), hash: 5 }),
-        LogRecord::End,
     ];
     let bodies = records.iter().map(body);
     let whole = records.iter().map(|record| commit_log::sealed(&body(record)));

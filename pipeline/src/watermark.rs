@@ -24,6 +24,8 @@ pub struct StreamClock {
     plan: WatermarkPlan,
     watermark: EventTime,
     partitions: Vec<PartitionClock>,
+    /// The smallest event time with which a partition began.
+    began: Option<EventTime>,
 }
 
 /// One partition's part in it.
@@ -38,7 +40,7 @@ struct PartitionClock {
 impl StreamClock {
     /// A clock that has seen nothing.
     pub fn new(plan: WatermarkPlan) -> StreamClock {
-        StreamClock { plan, watermark: EventTime::MIN, partitions: Vec::new() }
+        StreamClock { plan, watermark: EventTime::MIN, partitions: Vec::new(), began: None }
     }
 
     /// W as of the last epoch.
@@ -56,6 +58,7 @@ impl StreamClock {
         self.watermark = self.watermark.max(watermark);
         if let Some((index, newest)) = partition {
             self.partitions[index].newest = newest;
+            self.begin(newest);
         }
     }
 
@@ -71,6 +74,9 @@ impl StreamClock {
 
     /// Takes what partition `index` showed until `running_us`.
     pub fn observe(&mut self, index: usize, seen: Seen, running_us: i64) {
+        if self.partitions[index].newest.is_none() {
+            self.begin(seen.newest);
+        }
         let partition = &mut self.partitions[index];
         partition.newest = partition.newest.max(seen.newest);
         if seen.newest.is_some() || !seen.quiet {
@@ -99,9 +105,14 @@ impl StreamClock {
         self.watermark = self.watermark.max(newest.map_or(EventTime::MIN, |newest| newest.plus(longest)));
     }
 
-    /// Partitions more than `max_ahead` beyond the slowest that is not idle: to be paused.
+    fn begin(&mut self, newest: Option<EventTime>) {
+        self.began = [self.began, newest].into_iter().flatten().min();
+    }
+
+    /// Partitions more than `max_ahead` beyond the slowest that is not idle: to be paused. One that was never seen
+    /// counts as where the stream began: while it holds W at −∞, everything that is read stays.
     pub fn too_far_ahead(&self, index: usize) -> bool {
-        let slowest = self.partitions.iter().filter(|p| !p.idle).filter_map(|p| p.newest).min();
+        let slowest = self.partitions.iter().filter(|p| !p.idle).filter_map(|p| p.newest.or(self.began)).min();
         match (self.partitions[index].newest, slowest) {
             (Some(newest), Some(slowest)) => newest > slowest.plus(self.plan.max_ahead),
             _ => false,
@@ -187,8 +198,14 @@ mod tests {
     fn a_partition_far_ahead_of_the_slowest_is_told() {
         let mut clock = clock(2);
         clock.observe(0, at(1000), 0);
-        assert!(!clock.too_far_ahead(0), "nothing to compare with but itself");
-        clock.observe(1, at(899), 0);
+        assert!(!clock.too_far_ahead(0), "it has only begun");
+        clock.observe(0, at(1100), 0);
+        assert!(!clock.too_far_ahead(0));
+        clock.observe(0, at(1101), 0);
+        assert!(clock.too_far_ahead(0), "the other one was never seen, and may be anywhere");
+        clock.observe(1, at(1001), 0);
+        assert!(!clock.too_far_ahead(0));
+        clock.observe(0, at(1102), 0);
         assert!(clock.too_far_ahead(0) && !clock.too_far_ahead(1));
     }
 }

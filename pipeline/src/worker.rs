@@ -21,7 +21,7 @@ use crate::state::{State, StateRows};
 use crate::time::{Epoch, EventTime, Version};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 use timely::dataflow::ProbeHandle;
@@ -133,6 +133,10 @@ pub struct Gauges {
     pub in_flight_bytes: Arc<AtomicU64>,
     /// Times that intake was held back because of them.
     pub intake_paused: AtomicU64,
+    /// The last epoch that every worker has finished: where too much is in flight, the one after it goes first.
+    pub collected: AtomicU64,
+    /// Nothing new is read.
+    pub held: AtomicBool,
 }
 
 /// Everything a worker starts with.
@@ -399,7 +403,7 @@ impl Worker {
 
     /// Reads what is there, unless too much is in flight.
     fn read_live(&mut self, opening: &Opening) -> Result<usize, WorkerError> {
-        if self.gauges.in_flight_bytes.load(Ordering::Relaxed) > self.in_flight_bytes_max {
+        if self.gauges.held.load(Ordering::Relaxed) || self.too_much_in_flight() {
             self.gauges.intake_paused.fetch_add(1, Ordering::Relaxed);
             return Ok(0);
         }
@@ -423,8 +427,16 @@ impl Worker {
         Ok(read)
     }
 
+    fn too_much_in_flight(&self) -> bool {
+        self.gauges.in_flight_bytes.load(Ordering::Relaxed) > self.in_flight_bytes_max
+    }
+
     /// Reads each partition until it has what was bound, and not one message more.
     fn read_exactly(&mut self, opening: &Opening, bound: &[(u32, PartitionBind)]) -> Result<usize, WorkerError> {
+        let oldest = self.gauges.collected.load(Ordering::Relaxed) + 1;
+        if opening.epoch.0 > oldest && self.too_much_in_flight() {
+            return Ok(0);
+        }
         let (mut read, mut missing) = (0, false);
         for at in 0..self.streams.len() {
             let stream = self.streams[at].stream;
@@ -561,7 +573,8 @@ impl Worker {
 fn message_hash(message: &Message, before: u64) -> u64 {
     let hash = xxhash_rust::xxh3::xxh3_64_with_seed;
     let body = hash(message.payload.as_deref().unwrap_or(b"\0tombstone"), before ^ message.offset.0);
-    hash(message.key.as_deref().unwrap_or_default(), body)
+    let with_key = hash(message.key.as_deref().unwrap_or_default(), body);
+    message.headers.iter().fold(with_key, |before, (name, value)| hash(value, hash(name.as_bytes(), before)))
 }
 
 fn rewritten(partition: &Partition, what: String) -> WorkerError {

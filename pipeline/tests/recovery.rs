@@ -12,6 +12,8 @@ mod harness;
 
 #[path = "recovery/history.rs"]
 mod history;
+#[path = "recovery/pressure.rs"]
+mod pressure;
 #[path = "recovery/spoil.rs"]
 mod spoil;
 #[path = "recovery/stops.rs"]

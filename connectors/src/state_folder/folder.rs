@@ -56,12 +56,6 @@ impl StateFolder {
         let path = self.path.join("reserve");
         reserve::release(&path).map_err(|e| StateFolderError::io("remove", &path, e))
     }
-
-    /// Sets the space aside again, once there is some.
-    pub fn restore_reserve(&self) -> Result<(), StateFolderError> {
-        let path = self.path.join("reserve");
-        reserve::fill(&path).map_err(|e| StateFolderError::io("write", &path, e))
-    }
 }
 
 /// Refuses the folder of another job, and a folder that holds anything but state.

@@ -60,14 +60,14 @@ fn ask(stream: u32, source: &dyn Source, shared: &Shared, send: &Sender<Answer>)
                 return;
             }
         };
-        pause(wait, shared);
+        pause(wait, shared, Stop::Drain);
     }
 }
 
-/// Waits, but not beyond the end of the run.
-pub(super) fn pause(wait: Duration, shared: &Shared) {
+/// Waits, but not once the run is asked to end like this.
+pub(super) fn pause(wait: Duration, shared: &Shared, until: Stop) {
     let mut left = wait;
-    while !left.is_zero() && shared.stopping() == Stop::No {
+    while !left.is_zero() && shared.stopping() < until {
         let step = left.min(NOTICE);
         std::thread::sleep(step);
         left -= step;

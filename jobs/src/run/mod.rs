@@ -23,7 +23,7 @@ pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::PublicPort;
 use caudal_connectors::state_folder::{StateFolder, StateFolderError};
-use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase, Status};
+use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
@@ -36,6 +36,8 @@ use std::time::{Duration, Instant};
 
 /// How long the end of a run waits for sinks that do not catch up.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// How much longer it waits for what holds the engine itself back.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long the engine waits for its workers in one turn.
 const TURN: Duration = Duration::from_millis(2);
 /// How often figures are published.
@@ -116,7 +118,7 @@ impl From<StateFolderError> for RunError {
 }
 
 /// How a run is asked to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// Go on.
     No,
@@ -335,8 +337,17 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             _ => {}
         }
         sinks.newly_stopped().for_each(|sink| engine.do_not_wait_for(&sink));
-        if asked.is_some_and(|asked| asked.elapsed() > PATIENCE) {
+        let draining = asked.map(|asked: Instant| asked.elapsed());
+        if draining.is_some() && engine.held_back() == Some(HeldBack::DiskFull) {
+            // Space was set aside for this: the last epochs and the last checkpoint.
+            folder.release_reserve()?;
+        }
+        if draining.is_some_and(|since| since > PATIENCE) {
             engine.do_not_wait_for_sinks();
+        }
+        if engine.held_back() == Some(HeldBack::DiskFull) && draining.is_some_and(|since| since > PATIENCE + GRACE) {
+            let why = "the disk is full, so the run could not end in order; the next start goes on from what was bound";
+            break Err(RunError::Failed(why.into()));
         }
     };
     end(engine, sinks, intakes, shared, &folder, outcome)
@@ -355,7 +366,7 @@ fn end(
     drop(intakes);
     // Threads see that the run is over; sinks finish the write they are in.
     shared.stop(Stop::Force);
-    sinks.join();
+    sinks.end();
     engine.shut_down();
     // The lock goes with the folder, after the last write.
     let _ = folder.path();

@@ -11,11 +11,12 @@ use caudal_pipeline::ledger::{self, Cursor, Follower, Kept, KeptEvents, Ledger};
 use caudal_pipeline::ports::sink::SinkError;
 use caudal_pipeline::time::{EventTime, Span, Version};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The name of the embedded store's file in the state folder.
 pub const STORE_FILE: &str = "store.sqlite";
@@ -26,6 +27,8 @@ pub const LATEST_GROUPS_MAX: usize = 100_000;
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// A sink looks for something new at least this often; the engine wakes it sooner.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the end of a run waits for writes under way.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// How a sink is doing.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +87,8 @@ impl Prepared {
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
     stopped: Receiver<String>,
+    /// Closed when the last thread is over.
+    ended: Receiver<()>,
     ledger: Arc<Ledger>,
     seen: Mutex<caudal_pipeline::time::Epoch>,
 }
@@ -103,12 +108,12 @@ impl Running {
         self.stopped.try_iter()
     }
 
-    /// Waits for the writes under way.
-    pub fn join(self) {
-        for thread in self.threads {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
+    /// Waits for the writes under way, but not for a store that hangs: what it may still take is written again, with the
+    /// same versions, at the next start.
+    pub fn end(self) {
+        let limit = Instant::now() + LAST_WRITES;
+        self.threads.iter().for_each(|thread| thread.thread().unpark());
+        while self.ended.recv_timeout(limit.saturating_duration_since(Instant::now())).is_ok() {}
     }
 }
 
@@ -187,6 +192,7 @@ pub fn ledger_retention(job: &Job) -> BTreeMap<usize, Option<Span>> {
 pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> Running {
     let (ledger, cursors) = (engine.ledger(), engine.cursors());
     let (tell, stopped) = channel();
+    let (alive, ended) = channel();
     let thread = |prepared: Prepared| {
         let cursor = cursors.lock().expect(LOCK).get(&prepared.name).cloned().unwrap_or_default();
         let follower = Follower::new(shared.plan.clone(), prepared.kept, prepared.dead_letters).with_events(prepared.events);
@@ -201,9 +207,12 @@ pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> 
             status: SinkStatus::default(),
             ready: false,
         };
-        let tell = tell.clone();
+        let (tell, alive) = (tell.clone(), alive.clone());
         std::thread::spawn(move || {
-            thread.run();
+            let _alive = alive;
+            if catch_unwind(AssertUnwindSafe(|| thread.run())).is_err() {
+                thread.shared.fail(format!("the thread of the sink {} has panicked", thread.name));
+            }
             if matches!(thread.status.state, SinkState::Stopped(_)) {
                 // Nobody listens once the run is over.
                 let _ = tell.send(thread.name);
@@ -211,7 +220,7 @@ pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> 
         })
     };
     let threads = prepared.into_iter().map(thread).collect();
-    Running { threads, stopped, ledger: ledger.clone(), seen: Mutex::default() }
+    Running { threads, stopped, ended, ledger: ledger.clone(), seen: Mutex::default() }
 }
 
 struct SinkThread {
@@ -249,7 +258,8 @@ impl SinkThread {
                     self.status.failing_since.get_or_insert_with(super::clock::wall_us);
                     self.status.state = SinkState::Retrying(why);
                     self.publish();
-                    pause(back_off, &self.shared);
+                    // Also while the job drains: a store that is away is not asked all the time.
+                    pause(back_off, &self.shared, Stop::Force);
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
             }

@@ -1,9 +1,9 @@
 //! When epochs open and close, and what is bound for them: decisions only, no effects (SEMANTICS 2 and 3).
 
-use crate::log::{Bind, PartitionBind, StreamBind};
+use crate::log::{PartitionBind, StreamBind};
 use crate::plan::{Plan, StreamInput};
 use crate::record::{Offset, Partition, PartitionIndex};
-use crate::time::{Epoch, EventTime, Span, Version};
+use crate::time::{EventTime, Span, Version};
 use crate::watermark::{Seen, StreamClock};
 use crate::worker::PartitionReport;
 use std::collections::BTreeMap;
@@ -127,15 +127,7 @@ pub fn watermarks(plan: &Plan, sources: &BTreeMap<u32, SourceStream>) -> Vec<Eve
     watermarks
 }
 
-/// The bind of an epoch from what every worker reported.
-pub fn bind(
-    epoch: Epoch,
-    opened: Version,
-    tables: u64,
-    sources: &mut BTreeMap<u32, SourceStream>,
-    reports: &[PartitionReport],
-    now: Now,
-) -> Bind {
-    let streams = sources.values_mut().map(|source| source.bind(reports, now)).collect();
-    Bind { epoch, opened, tables, streams }
+/// What each stream contributes to an epoch, from what every worker reported.
+pub fn bind(sources: &mut BTreeMap<u32, SourceStream>, reports: &[PartitionReport], now: Now) -> Vec<StreamBind> {
+    sources.values_mut().map(|source| source.bind(reports, now)).collect()
 }

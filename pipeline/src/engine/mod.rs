@@ -36,7 +36,7 @@ use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ impl From<WorkerError> for EngineError {
 
 /// A checkpoint, which empties the ledger's table, is made early when the table holds more than this.
 const LEDGER_TABLE_BYTES_MAX: usize = 64 << 20;
+/// Nothing new is read while it holds more than this: the checkpoint under way is slower than what comes in.
+const LEDGER_TABLE_BYTES_HELD: usize = 2 * LEDGER_TABLE_BYTES_MAX;
 
 /// By stream, each partition that moved in a bound epoch.
 type Bound = Arc<Vec<(u32, crate::log::PartitionBind)>>;
@@ -107,8 +109,8 @@ struct InFlight {
     /// Known from the log at a replay.
     bound: Option<Bind>,
     ticked: bool,
-    /// What is not in the log yet.
-    to_append: VecDeque<LogRecord>,
+    /// Its `Bind`, until it is in the log.
+    to_append: Option<LogRecord>,
     durable: bool,
     watermarks: Vec<EventTime>,
     /// Positions as of the end of the epoch; unknown while bound epochs are repeated, where there is no checkpoint.
@@ -141,11 +143,13 @@ pub enum HeldBack {
     DiskFull,
     /// As much is in flight as may be.
     InFlight,
+    /// The ledger grows faster than a checkpoint can be written.
+    SlowCheckpoint,
 }
 
 impl HeldBack {
     /// All reasons.
-    pub const ALL: [HeldBack; 3] = [HeldBack::ClockJumped, HeldBack::DiskFull, HeldBack::InFlight];
+    pub const ALL: [HeldBack; 4] = [HeldBack::ClockJumped, HeldBack::DiskFull, HeldBack::InFlight, HeldBack::SlowCheckpoint];
 
     /// The name in metrics.
     pub fn name(self) -> &'static str {
@@ -153,6 +157,7 @@ impl HeldBack {
             HeldBack::ClockJumped => "clock_jumped",
             HeldBack::DiskFull => "disk_full",
             HeldBack::InFlight => "in_flight",
+            HeldBack::SlowCheckpoint => "slow_checkpoint",
         }
     }
 }
@@ -163,6 +168,7 @@ impl std::fmt::Display for HeldBack {
             HeldBack::ClockJumped => "the wall clock has jumped and is not believed yet",
             HeldBack::DiskFull => "the disk is full",
             HeldBack::InFlight => "as much is in flight as may be",
+            HeldBack::SlowCheckpoint => "the ledger grows faster than a checkpoint can be written",
         })
     }
 }
@@ -215,6 +221,8 @@ pub struct Engine {
     gauges: Arc<Gauges>,
     phase: Phase,
     sources: BTreeMap<u32, SourceStream>,
+    /// By source stream that has answered since the start: partitions that are not looked at yet.
+    discovered: BTreeMap<u32, Vec<Discovered>>,
     replay: VecDeque<Bind>,
     in_flight: BTreeMap<Epoch, InFlight>,
     /// The live epoch being read, and when it was opened.
@@ -251,26 +259,31 @@ struct Checkpointing {
     /// The last two, each with its slot as above.
     kept: VecDeque<(u64, Checkpoint, Manifest)>,
     wanted: bool,
+    /// The last attempt found the disk full.
+    no_space: bool,
 }
 
 impl Engine {
     /// Takes the next generation of the state, loads the newest checkpoint, and starts the workers. Replay and
     /// everything else happens in [`Engine::turn`].
     pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
-        let (mut log, records) = CommitLog::open(config.blobs.clone())?;
+        let (mut log, mut records) = CommitLog::open(config.blobs.clone())?;
         check_fingerprint(last_fingerprint(&records), config.fingerprint)?;
         let mut alarms = Vec::new();
         let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
             .map_err(EngineError::Refused)?;
         let mut sources: BTreeMap<u32, SourceStream> =
             config.sources.keys().map(|stream| (*stream, SourceStream::new(*stream, &config.plan))).collect();
-        let (manifest, state, ledger, seq) = match found {
+        let (manifest, state, ledger, checkpoint_slot) = match found {
             Some((seq, manifest, state, ledger)) => (Some(manifest), state, ledger, seq),
             None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
         };
         // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
         check_fingerprint(manifest.as_ref().map(|manifest| manifest.fingerprint), config.fingerprint)?;
-        let ended = manifest.as_ref().is_some_and(|m| m.ended) || records.iter().any(|(_, record)| *record == LogRecord::End);
+        let tables = TableVersions::store(&config)?;
+        let generation =
+            Generation { generation: log.generation(), fingerprint: config.fingerprint, workers: config.workers as u32 };
+        records.extend(log.begin(&LogRecord::Generation(generation))?);
         let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
         let replay: VecDeque<Bind> = records
             .iter()
@@ -279,7 +292,7 @@ impl Engine {
                 _ => None,
             })
             .collect();
-        let tables = TableVersions::store(&config)?;
+        let ended = manifest.as_ref().is_some_and(|m| m.ended) || replay.iter().any(|bind| bind.closes);
         let mut status = Status::default();
         let mut cursors = BTreeMap::new();
         if let Some(manifest) = &manifest {
@@ -290,19 +303,16 @@ impl Engine {
             status.checkpoint = Some((manifest.epoch, manifest.opened));
             cursors = manifest.cursors.clone();
         }
-        let generation =
-            Generation { generation: log.generation(), fingerprint: config.fingerprint, workers: config.workers as u32 };
-        log.append(&LogRecord::Generation(generation))?;
-        let gauges = Arc::new(Gauges::default());
+        let gauges = Arc::new(Gauges { collected: loaded_at.0.into(), ..Gauges::default() });
         let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
         let opened = manifest.as_ref().map_or(Version(0), |m| m.opened);
         let mut checkpointing = Checkpointing::default();
         if let Some(manifest) = manifest {
             let record = records.iter().find_map(|(at, record)| match record {
-                LogRecord::Checkpoint(checkpoint) if *at == seq => Some(checkpoint.clone()),
+                LogRecord::Checkpoint(checkpoint) if *at == checkpoint_slot => Some(checkpoint.clone()),
                 _ => None,
             });
-            let slot = bound_slot(&records, loaded_at, seq);
+            let slot = bound_slot(&records, loaded_at, checkpoint_slot);
             checkpointing.kept.push_back((slot, record.expect("the checkpoint that was opened"), manifest));
         }
         let watermarks: Arc<[EventTime]> = epochs::watermarks(&config.plan, &sources).into();
@@ -317,6 +327,7 @@ impl Engine {
             threads: Some(threads),
             gauges,
             sources,
+            discovered: BTreeMap::new(),
             replay,
             in_flight: BTreeMap::new(),
             open: None,
@@ -370,8 +381,9 @@ impl Engine {
         let in_flight = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
         let holds = |reason: &HeldBack| match reason {
             HeldBack::ClockJumped => !self.guard.trusted(),
-            HeldBack::DiskFull => self.disk_full,
+            HeldBack::DiskFull => self.disk_full || self.checkpoint.no_space,
             HeldBack::InFlight => in_flight > self.config.in_flight_bytes_max,
+            HeldBack::SlowCheckpoint => self.ledger.table_bytes() > LEDGER_TABLE_BYTES_HELD,
         };
         HeldBack::ALL.into_iter().find(holds)
     }
@@ -396,17 +408,22 @@ impl Engine {
         std::mem::take(&mut self.alarms)
     }
 
-    /// Tells of the partitions that exist; new ones are read from now on. Ignored while replaying or draining: call
-    /// again.
+    /// Tells of the partitions that exist; new ones are read from the next turn on, or once the replay is over.
     pub fn discovered(&mut self, stream: u32, partitions: Vec<Discovered>) {
-        if self.phase != Phase::Live || self.ended {
+        self.discovered.insert(stream, partitions);
+    }
+
+    fn add_discovered(&mut self) {
+        if self.phase != Phase::Live {
             return;
         }
-        let source = self.sources.get_mut(&stream).expect("a source stream");
         let mut added = Vec::new();
-        for found in partitions {
-            if let Some(index) = source.add(found.partition.clone(), found.start) {
-                added.push(Command::Assign { stream, index, partition: found.partition, next: found.start });
+        for (stream, partitions) in &mut self.discovered {
+            let (stream, source) = (*stream, self.sources.get_mut(stream).expect("a source stream"));
+            for found in partitions.drain(..) {
+                if let Some(index) = source.add(found.partition.clone(), found.start) {
+                    added.push(Command::Assign { stream, index, partition: found.partition, next: found.start });
+                }
             }
         }
         added.iter().for_each(|command| self.tell(command));
@@ -462,11 +479,14 @@ impl Engine {
             Belief::Steady | Belief::Waiting => {}
         }
         self.feed_replay()?;
+        self.add_discovered();
         self.end_epoch(now);
         self.bind_closed(now)?;
         self.open_epoch(now);
         self.append_finished(now);
         self.finish_checkpoint()?;
+        let held = self.checkpoint.no_space || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_HELD;
+        self.gauges.held.store(held, Ordering::Relaxed);
         self.drain(now);
         Ok(())
     }
@@ -600,13 +620,11 @@ impl Engine {
         let flight = self.in_flight.get_mut(&epoch).expect("a closed epoch is in flight");
         let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
         if flight.bound.is_none() {
-            let bind = epochs::bind(epoch, flight.opened, self.tables.hash, &mut self.sources, &reports, now);
+            let streams = epochs::bind(&mut self.sources, &reports, now);
+            let bind = Bind { epoch, opened: flight.opened, tables: self.tables.hash, streams, closes: flight.closes };
             flight.watermarks = epochs::watermarks(&self.config.plan, &self.sources);
             flight.positions = states(&self.sources);
-            flight.to_append.push_back(LogRecord::Bind(bind));
-        }
-        if flight.closes {
-            flight.to_append.push_back(LogRecord::End);
+            flight.to_append = Some(LogRecord::Bind(bind));
         }
         flight.ticked = true;
         flight.save = save;
@@ -622,11 +640,11 @@ impl Engine {
     /// epochs wait, reading stops. Each turn tries again.
     fn append_bind(&mut self, epoch: Epoch) -> Result<bool, EngineError> {
         let flight = self.in_flight.get_mut(&epoch).expect("a ticked epoch is in flight");
-        while let Some(record) = flight.to_append.front() {
-            match self.log.append(record) {
+        if let Some(bind) = &flight.to_append {
+            match self.log.append(bind) {
                 Ok(slot) => {
-                    let bound = matches!(flight.to_append.pop_front(), Some(LogRecord::Bind(_)));
-                    self.checkpoint.slot = if bound && flight.save { slot } else { self.checkpoint.slot };
+                    flight.to_append = None;
+                    self.checkpoint.slot = if flight.save { slot } else { self.checkpoint.slot };
                 }
                 Err(LogError::Blob(error @ BlobError::Full { .. })) => {
                     if !std::mem::replace(&mut self.disk_full, true) {
@@ -652,10 +670,16 @@ impl Engine {
             let of_stream = reports.iter().filter(|report| report.stream == source.stream);
             self.status.lag.insert(source.stream, of_stream.map(lag).sum());
         }
-        let known: usize = self.sources.values().map(|source| source.partitions.len()).sum();
-        self.status.input_finished = known > 0 && reports.len() == known && reports.iter().all(|report| report.finished);
-        self.status.quiet = known > 0 && reports.len() == known && reports.iter().all(|report| report.quiet);
-        for report in reports {
+        let all = |source: &SourceStream, is: fn(&PartitionReport) -> bool| {
+            let mut of_stream = reports.iter().filter(|report| report.stream == source.stream).peekable();
+            let known = of_stream.clone().count() == source.partitions.len() && of_stream.peek().is_some();
+            known && self.discovered.get(&source.stream).is_some_and(Vec::is_empty) && of_stream.all(is)
+        };
+        self.status.input_finished = self.sources.values().all(|source| all(source, |report| report.finished));
+        self.status.quiet = self.sources.values().all(|source| all(source, |report| report.quiet));
+        // What is repeated is what was bound, however far apart: a partition paused now would be waited for in vain.
+        let live = if self.phase == Phase::Live { reports } else { &[] };
+        for report in live {
             let clock = &self.sources[&report.stream].clock;
             let ahead = clock.too_far_ahead(report.index.0 as usize);
             if self.paused.insert((report.stream, report.index.0), ahead).unwrap_or(false) != ahead {
@@ -682,6 +706,7 @@ impl Engine {
                     *count = (count.0 + new, count.1 + corrected, count.2 + gone);
                 }
             }
+            self.gauges.collected.store(epoch.0, Ordering::Relaxed);
             self.status.epoch = epoch;
             self.status.opened = flight.opened;
             self.status.watermarks.clone_from(&flight.watermarks);
@@ -753,14 +778,21 @@ impl Engine {
 
     /// Appends a written checkpoint to the log: the commit point. Then what is older than the last two goes.
     fn finish_checkpoint(&mut self) -> Result<(), EngineError> {
-        let Some(result) = self.checkpoint.result.as_ref().and_then(|receiver| receiver.try_recv().ok()) else { return Ok(()) };
+        let Some(receiver) = &self.checkpoint.result else { return Ok(()) };
+        let result = match receiver.try_recv() {
+            Ok(result) => result,
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Disconnected) => {
+                return Err(EngineError::Failed("the thread that wrote the checkpoint has panicked".into()));
+            }
+        };
         self.checkpoint.epoch = None;
         self.checkpoint.result = None;
         let (checkpoint, manifest) = match result {
             Ok(written) => written,
             // What was frozen stays frozen and is sealed by the next attempt.
             Err(RunError::Blob(error @ BlobError::Full { .. })) => {
-                self.alarms.push(format!("no checkpoint: {error}"));
+                self.checkpoint_found_no_space(&error);
                 return Ok(());
             }
             Err(error) => return Err(EngineError::Failed(format!("the checkpoint failed: {error}"))),
@@ -768,10 +800,13 @@ impl Engine {
         match self.log.append(&LogRecord::Checkpoint(checkpoint.clone())) {
             Ok(_) => {}
             Err(LogError::Blob(error @ BlobError::Full { .. })) => {
-                self.alarms.push(format!("no checkpoint: {error}"));
+                self.checkpoint_found_no_space(&error);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
+        }
+        if std::mem::replace(&mut self.checkpoint.no_space, false) {
+            self.alarms.push("there is space for checkpoints again: reading goes on".into());
         }
         self.status.checkpoint = Some((manifest.epoch, manifest.opened));
         self.tell_sources(&manifest);
@@ -787,6 +822,15 @@ impl Engine {
             self.log.prune(self.checkpoint.kept[0].0)?;
         }
         Ok(())
+    }
+
+    /// Without checkpoints the ledger's table grows, so nothing is read until one is written: each epoch, empty now,
+    /// tries again.
+    fn checkpoint_found_no_space(&mut self, error: &BlobError) {
+        self.checkpoint.wanted = true;
+        if !std::mem::replace(&mut self.checkpoint.no_space, true) {
+            self.alarms.push(format!("no checkpoint: {error}: reading stops until there is space"));
+        }
     }
 
     /// Local logs may be pruned below what both kept checkpoints have passed.
@@ -827,11 +871,13 @@ impl Engine {
     /// An empty epoch: to save at, and to complete everything if the input is closed.
     fn last_epoch(&mut self, now: Now, close: bool) {
         let epoch = self.last_opened.0.next();
+        // A clock that is not believed must not get into the log by the last epoch either.
+        let now = if self.guard.trusted() { now } else { Now { wall_us: 0, ..now } };
         let opened = epochs::opening_time(now, self.last_opened.1);
         self.last_opened = (epoch, opened);
         if close {
             self.effects_end = epoch;
-            let longest = self.longest_window();
+            let longest = self.longest_wait();
             self.sources.values_mut().for_each(|source| source.clock.close(longest));
         }
         self.in_flight.insert(epoch, InFlight { opened, closes: close, ..InFlight::default() });
@@ -839,13 +885,16 @@ impl Engine {
         self.tell(&Command::Open(self.opening(epoch, opened, nothing)));
     }
 
-    /// No window of this job ends later than this after an event in it.
-    fn longest_window(&self) -> Span {
-        let of = |view: &crate::plan::ViewPlan| match view.window {
-            WindowPlan::Tumbling { size } | WindowPlan::Sliding { size, .. } => size,
-            WindowPlan::Session { gap } => gap,
-            WindowPlan::Calendar { .. } => Span::seconds(32 * 86_400),
-            WindowPlan::Unwindowed => Span(0),
+    /// No window of this job becomes final later than this after an event in it.
+    fn longest_wait(&self) -> Span {
+        let of = |view: &crate::plan::ViewPlan| {
+            let longest = match view.window {
+                WindowPlan::Tumbling { size } | WindowPlan::Sliding { size, .. } => size,
+                WindowPlan::Session { gap } => gap,
+                WindowPlan::Calendar { .. } => Span::seconds(32 * 86_400),
+                WindowPlan::Unwindowed => Span(0),
+            };
+            Span(longest.0.saturating_add(self.config.plan.streams[view.stream].lateness.0))
         };
         self.config.plan.views.iter().map(of).max().unwrap_or_default()
     }

@@ -57,7 +57,7 @@ impl CommitLog {
     pub fn open(blobs: Arc<dyn Blobs>) -> Result<(CommitLog, Vec<Slot>), LogError> {
         let generation = take_generation(&*blobs)?;
         let mut log = CommitLog { blobs, generation, next_seq: 1, last_hash: 0 };
-        let records = log.read_all()?;
+        let records = log.read_on()?;
         Ok((log, records))
     }
 
@@ -66,21 +66,38 @@ impl CommitLog {
         self.generation
     }
 
+    /// Appends this process's first record, behind what its predecessor may still append before it sees that it is
+    /// fenced. Returns that: it was bound, so it is obeyed.
+    pub fn begin(&mut self, record: &LogRecord) -> Result<Vec<Slot>, LogError> {
+        let mut late = Vec::new();
+        while self.try_append(record)?.is_none() {
+            late.extend(self.read_on()?);
+        }
+        Ok(late)
+    }
+
     /// Appends a record; durable and obeyed for ever once this returns. Returns its slot.
     pub fn append(&mut self, record: &LogRecord) -> Result<u64, LogError> {
+        let taken = LogError::Fenced { own: self.generation, newer: self.generation + 1 };
+        self.try_append(record)?.ok_or(taken)
+    }
+
+    /// The record's slot; `None` if it is taken, and not by a newer process that is known.
+    fn try_append(&mut self, record: &LogRecord) -> Result<Option<u64>, LogError> {
         let seq = self.next_seq;
         let bytes = encode(seq, self.generation, self.last_hash, record);
         let name = slot_name(seq);
-        if self.blobs.create(&name, &bytes)? == Created::Exists && self.blobs.read(&name)? != bytes {
-            return Err(LogError::Fenced { own: self.generation, newer: self.newest_generation()?.max(self.generation + 1) });
-        }
-        let newer = self.newest_generation()?;
+        let taken = self.blobs.create(&name, &bytes)? == Created::Exists && self.blobs.read(&name)? != bytes;
+        let newer = newest_generation(&*self.blobs)?;
         if newer > self.generation {
             return Err(LogError::Fenced { own: self.generation, newer });
         }
+        if taken {
+            return Ok(None);
+        }
         self.next_seq = seq + 1;
         self.last_hash = xxhash_rust::xxh3::xxh3_64(&bytes);
-        Ok(seq)
+        Ok(Some(seq))
     }
 
     /// Removes the records before `seq`: nothing that is kept refers to them.
@@ -93,17 +110,18 @@ impl CommitLog {
         Ok(())
     }
 
-    fn newest_generation(&self) -> Result<u64, LogError> {
-        Ok(newest_generation(&*self.blobs)?)
-    }
-
-    fn read_all(&mut self) -> Result<Vec<Slot>, LogError> {
+    /// Reads the records that are not read yet. The first of all may follow pruned ones.
+    fn read_on(&mut self) -> Result<Vec<Slot>, LogError> {
         let mut records = Vec::new();
         for name in self.blobs.list("log/")? {
             let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
+            if seq < self.next_seq {
+                continue;
+            }
             let bytes = self.blobs.read(&name)?;
             let (previous, record) = decode(seq, &bytes).map_err(|what| damaged(seq, what))?;
-            if !records.is_empty() && (seq != self.next_seq || previous != self.last_hash) {
+            let first_of_all = self.next_seq == 1;
+            if !first_of_all && (seq != self.next_seq || previous != self.last_hash) {
                 return Err(damaged(seq, format!("it does not follow record {}", self.next_seq - 1)));
             }
             self.next_seq = seq + 1;
@@ -151,7 +169,17 @@ mod tests {
     use crate::time::{Epoch, Version};
 
     fn bind(epoch: u64) -> LogRecord {
-        LogRecord::Bind(Bind { epoch: Epoch(epoch), opened: Version(epoch as i64 * 1000), tables: 0, streams: vec![] })
+        LogRecord::Bind(Bind {
+            epoch: Epoch(epoch),
+            opened: Version(epoch as i64 * 1000),
+            tables: 0,
+            streams: vec![],
+            closes: false,
+        })
+    }
+
+    fn started(generation: u64) -> LogRecord {
+        LogRecord::Generation(Generation { generation, fingerprint: 1, workers: 1 })
     }
 
     #[test]
@@ -174,12 +202,13 @@ mod tests {
         old.append(&bind(1)).unwrap();
         let (mut new, _) = CommitLog::open(blobs.clone()).unwrap();
         assert!(matches!(old.append(&bind(2)), Err(LogError::Fenced { own: 1, newer: 2 })));
-        // The old process had created slot 2 before it saw that it was fenced; the new one had not read it, so its
-        // own append finds the slot taken by other bytes and it starts again, obeying what is there.
-        assert!(matches!(new.append(&LogRecord::End), Err(LogError::Fenced { .. })));
+        // The old process had created slot 2 before it saw that it was fenced; the new one had not read it.
+        assert_eq!(new.begin(&started(2)).unwrap(), [(2, bind(2))], "what is there is obeyed");
+        new.append(&bind(3)).unwrap();
         let (mut third, records) = CommitLog::open(blobs).unwrap();
-        assert_eq!(records.len(), 2);
-        third.append(&bind(3)).unwrap();
+        assert_eq!(records, [(1, bind(1)), (2, bind(2)), (3, started(2)), (4, bind(3))]);
+        assert!(matches!(new.begin(&started(2)), Err(LogError::Fenced { own: 2, newer: 3 })), "not even at its start");
+        assert_eq!(third.begin(&started(3)).unwrap(), [(5, started(2))]);
     }
 
     #[test]

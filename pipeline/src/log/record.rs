@@ -18,8 +18,6 @@ pub enum LogRecord {
     Bind(Bind),
     /// A checkpoint is complete: the one commit point.
     Checkpoint(Checkpoint),
-    /// The input has ended; everything completes and the state is read-only.
-    End,
 }
 
 /// A start.
@@ -44,6 +42,8 @@ pub struct Bind {
     pub tables: u64,
     /// One for each stream of the plan that has a source.
     pub streams: Vec<StreamBind>,
+    /// The input ends with it: everything completes and the state is read-only.
+    pub closes: bool,
 }
 
 /// What a stream contributes to an epoch.

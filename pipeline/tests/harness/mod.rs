@@ -281,12 +281,30 @@ pub struct Disk {
     blobs: Arc<MemoryBlobs>,
     logged: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     slow: Arc<AtomicBool>,
+    full: Arc<Mutex<Fullness>>,
+}
+
+/// What has no space left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fullness {
+    /// Nothing.
+    #[default]
+    No,
+    /// All but log records, which are small.
+    AllButLog,
+    /// Everything.
+    All,
 }
 
 impl Disk {
     /// While it is slow, no manifest gets written.
     pub fn slow(&self, slow: bool) {
         self.slow.store(slow, Ordering::SeqCst);
+    }
+
+    /// From now on there is no space.
+    pub fn full(&self, full: Fullness) {
+        *self.full.lock().unwrap() = full;
     }
 
     /// Replaces a blob's bytes by damaged ones; what it was.
@@ -318,6 +336,10 @@ impl Blobs for Disk {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
         while name.starts_with("manifest/") && self.slow.load(Ordering::SeqCst) {
             std::thread::yield_now();
+        }
+        let full = *self.full.lock().unwrap();
+        if full == Fullness::All || full == Fullness::AllButLog && !name.starts_with("log/") {
+            return Err(BlobError::Full { name: name.into(), cause: "the test says so".into() });
         }
         let created = self.blobs.create(name, bytes)?;
         if created == Created::New && name.starts_with("log/") {
