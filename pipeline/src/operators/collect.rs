@@ -8,7 +8,7 @@ use crate::ledger::{RowKey, RowValue};
 use crate::plan::Plan;
 use crate::ports::sink::RowState;
 use crate::record::{DeadLetter, Origin, Rejection, Verdict};
-use crate::state::{SaveState, State};
+use crate::state::{SaveState, State, WindowCounts};
 use crate::time::Epoch;
 use crate::value::Cell;
 use std::collections::BTreeMap;
@@ -60,6 +60,8 @@ pub struct EpochPart {
     pub counts: Counts,
     /// Row changes.
     pub row_counts: RowCounts,
+    /// Windows that are open at its end.
+    pub windows: WindowCounts,
     /// The worker's state, if this is a checkpoint's epoch.
     pub state: Option<State>,
 }
@@ -140,6 +142,7 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> EpochOperator for Collect<R, F>
             let count = part.counts.entry(key).or_default();
             *count = (count.0 + records, count.1 + late);
         }
+        part.windows = self.save.take_open(tick.epoch);
         part.state = tick.save.then(|| self.save.take());
         (self.send)(part);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::run::{Published, Shared, SinkState, SinkStatus, Stop};
-use caudal_pipeline::engine::{HeldBack, Phase};
+use caudal_pipeline::engine::{HeldBack, Lag, Phase};
 use caudal_pipeline::record::{Reason, Verdict};
 use caudal_pipeline::time::{Epoch, EventTime, Version};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
     status.watermarks = vec![EventTime(2_250_000)];
     status.checkpoint = Some((Epoch(8), Version(1_000_000)));
     status.held_back = Some(HeldBack::DiskFull);
-    status.lag = BTreeMap::from([(0, 4)]);
+    status.lag = BTreeMap::from([(0, Lag { read: 3, bound: 4, acknowledged: 50 })]);
     status.row_counts = BTreeMap::from([(0, (10, 3, 1))]);
     status.counts = BTreeMap::from([
         ((0, Verdict::Accepted), (70, 5)),
