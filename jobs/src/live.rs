@@ -26,7 +26,7 @@ pub fn block(shared: &Shared, up: Duration, now_us: i64) -> String {
         Some(Phase::Draining) => "draining",
         Some(Phase::Done) => "done",
     };
-    let lag: u64 = status.lag.values().sum();
+    let lag: u64 = status.lag.values().map(|lag| lag.bound).sum();
     let _ = writeln!(
         text,
         "{}  {phase} {:02}:{:02}:{:02}  as of {} ({:.1} s behind)  lag {lag}  in flight {}",

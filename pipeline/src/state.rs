@@ -3,6 +3,7 @@
 //! The route is the hash by which the dataflow exchanges the key, so that a state saved by any number of workers
 //! loads onto any other: worker i of n takes the rows with `route % n == i`. Loading emits nothing.
 
+use crate::time::Epoch;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,6 +29,9 @@ impl StateRow {
     }
 }
 
+/// Bytes of saved rows, by operator.
+pub type Sizes = BTreeMap<String, u64>;
+
 /// All rows of a checkpoint, by operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State(pub BTreeMap<String, Vec<StateRow>>);
@@ -37,6 +41,14 @@ impl State {
     pub fn extend(&mut self, other: State) {
         for (operator, mut rows) in other.0 {
             self.0.entry(operator).or_default().append(&mut rows);
+        }
+    }
+
+    /// Adds the bytes of each operator's rows to `sizes`.
+    pub fn measure(&self, sizes: &mut Sizes) {
+        let row = |row: &StateRow| (size_of_val(&row.route) + row.key.len() + row.value.len()) as u64;
+        for (operator, rows) in &self.0 {
+            *sizes.entry(operator.clone()).or_default() += rows.iter().map(row).sum::<u64>();
         }
     }
 }
@@ -62,18 +74,35 @@ impl StateRows {
     }
 }
 
-/// Where a worker's operators put their state at a checkpoint's epoch; the collector takes it from there.
+/// Where a worker's operators leave what only they know: at each epoch how many windows are open, at a checkpoint's
+/// epoch their state. The collector takes it from there.
 #[derive(Clone, Default)]
-pub struct SaveState(Rc<RefCell<State>>);
+pub struct SaveState {
+    state: Rc<RefCell<State>>,
+    windows: Rc<RefCell<BTreeMap<Epoch, WindowCounts>>>,
+}
+
+/// Open windows, by view.
+pub type WindowCounts = BTreeMap<u32, u64>;
 
 impl SaveState {
     /// Adds the rows of one operator.
     pub fn put(&self, operator: &str, mut rows: Vec<StateRow>) {
-        self.0.borrow_mut().0.entry(operator.to_owned()).or_default().append(&mut rows);
+        self.state.borrow_mut().0.entry(operator.to_owned()).or_default().append(&mut rows);
     }
 
     /// Takes everything that was put.
     pub fn take(&self) -> State {
-        std::mem::take(&mut self.0.borrow_mut())
+        std::mem::take(&mut self.state.borrow_mut())
+    }
+
+    /// Says how many windows of a view are open at the end of an epoch.
+    pub fn open(&self, epoch: Epoch, view: u32, windows: u64) {
+        self.windows.borrow_mut().entry(epoch).or_default().insert(view, windows);
+    }
+
+    /// Takes what was said of an epoch.
+    pub fn take_open(&self, epoch: Epoch) -> WindowCounts {
+        self.windows.borrow_mut().remove(&epoch).unwrap_or_default()
     }
 }

@@ -7,6 +7,7 @@ mod harness;
 
 use caudal_pipeline::engine::{Engine, Phase};
 use caudal_pipeline::ledger::RowKey;
+use caudal_pipeline::plan::WindowPlan::Sliding;
 use caudal_pipeline::plan::{DeduplicateScope, Plan};
 use caudal_pipeline::ports::memory::MemorySource;
 use caudal_pipeline::ports::source::Source;
@@ -48,6 +49,17 @@ impl Comparison {
         let context = format!("{}, epoch {}", self.context, end.0);
         assert_same(&context, &visible(engine, self.plan.views.len()), &self.expected, &self.plan);
         assert_eq!(verdicts(engine), self.oracle.counts, "{context}: the verdicts differ");
+        self.count_open(engine, &context);
+    }
+
+    /// Sliding windows are counted by the panes they share, which are no rows.
+    fn count_open(&self, engine: &Engine, context: &str) {
+        let status = engine.status();
+        for (index, view) in (0u32..).zip(&self.plan.views).filter(|(_, view)| !matches!(view.window, Sliding { .. })) {
+            let is_open = |key: &&RowKey| key.view == index && key.end > status.watermarks[view.stream];
+            let open = self.expected.keys().filter(is_open).count() as u64;
+            assert_eq!(status.windows[&index], open, "{context}: open windows of {}", view.name);
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod clock;
 mod discovery;
+mod durations;
 mod events;
 mod intake;
 mod sinks;
@@ -18,11 +19,14 @@ mod sources;
 
 pub use clock::Clock;
 pub use clock::wall_us;
+pub use durations::Durations;
 pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 
+use crate::inspect::memory;
 use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::PublicPort;
 use caudal_connectors::state_folder::{StateFolder, StateFolderError};
+use caudal_pipeline::bound;
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
@@ -31,7 +35,7 @@ use caudal_pipeline::time::Span;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long the end of a run waits for sinks that do not catch up.
@@ -134,6 +138,9 @@ pub struct Shared {
     pub plan: Arc<Plan>,
     /// The folder of its state.
     pub state: PathBuf,
+    /// How long its steps take.
+    pub durations: Arc<Durations>,
+    memory_bound: OnceLock<u64>,
     status: Mutex<Published>,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
     discovery: Mutex<BTreeMap<u32, String>>,
@@ -161,6 +168,8 @@ impl Shared {
     /// For a job whose state is in `state`.
     pub fn new(plan: Arc<Plan>, state: PathBuf) -> Arc<Shared> {
         Arc::new(Shared {
+            durations: Arc::new(Durations::of(&plan.name)),
+            memory_bound: OnceLock::new(),
             plan,
             state,
             status: Mutex::default(),
@@ -177,6 +186,11 @@ impl Shared {
     /// The newest figures.
     pub fn published(&self) -> Published {
         self.status.lock().expect(LOCK).clone()
+    }
+
+    /// Memory that the job can need at most, bytes: known once it runs, and if its limits bound it.
+    pub fn memory_bound(&self) -> Option<u64> {
+        self.memory_bound.get().copied()
     }
 
     /// The sinks, by name.
@@ -263,6 +277,9 @@ pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extr
 
 fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>) -> Result<(), RunError> {
     let clock = Clock::start();
+    if let Some(bytes) = bound::total(&memory::parts(job, settings.workers)) {
+        shared.memory_bound.get_or_init(|| bytes);
+    }
     intake::check_take_over(job, settings)?;
     let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
     let sources::Built { sources, logs, began } = sources::build(job, &folder, &clock)?;
@@ -276,11 +293,11 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         plan: shared.plan.clone(),
         fingerprint: fingerprint(job),
         workers: settings.workers,
-        blobs: folder.blobs(),
+        blobs: shared.durations.timed(folder.blobs()),
         sources: sources.clone(),
         tables,
         checkpoint_every: settings.checkpoint_every,
-        in_flight_bytes_max: caudal_pipeline::bound::in_flight_bytes_max(&job.plan.limits),
+        in_flight_bytes_max: bound::in_flight_bytes_max(&job.plan.limits),
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
@@ -303,6 +320,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
         if let Err(error) = engine.turn(clock.now(), TURN) {
             break Err(error.into());
         }
+        shared.durations.finished(&engine.finished(), clock.now().running_us);
         sinks.wake();
         intakes.pause(engine.phase(), shared.stopping(), engine.held_back());
         let end = engine.ledger().end();

@@ -8,7 +8,7 @@ use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_connectors::{cassandra, embedded, file, kafka, redis};
 use caudal_pipeline::engine::Engine;
 use caudal_pipeline::ledger::{self, Cursor, Follower, Kept, KeptEvents, Ledger};
-use caudal_pipeline::ports::sink::SinkError;
+use caudal_pipeline::ports::sink::{Cut, SinkError};
 use caudal_pipeline::time::{EventTime, Span, Version};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -206,6 +206,7 @@ pub fn start(prepared: Vec<Prepared>, engine: &Engine, shared: &Arc<Shared>) -> 
             shared: shared.clone(),
             status: SinkStatus::default(),
             ready: false,
+            started_us: super::clock::wall_us(),
         };
         let (tell, alive) = (tell.clone(), alive.clone());
         std::thread::spawn(move || {
@@ -233,6 +234,8 @@ struct SinkThread {
     shared: Arc<Shared>,
     status: SinkStatus,
     ready: bool,
+    /// Since 1970. What was due before may have been written before.
+    started_us: i64,
 }
 
 impl SinkThread {
@@ -280,7 +283,9 @@ impl SinkThread {
         }
         let cut = self.follower.cut(&self.ledger, &self.cursor).map_err(|error| SinkError::Retry(error.to_string()))?;
         let Some((cut, next)) = cut else { return Ok(false) };
+        let began = Instant::now();
         let set_aside = self.store.write(&cut)?;
+        self.measure(&cut, began.elapsed());
         self.cursor = next;
         self.cursors.lock().expect(LOCK).insert(self.name.clone(), self.cursor.clone());
         self.status.state = SinkState::Ok;
@@ -295,6 +300,12 @@ impl SinkThread {
         self.shared.alarms.lock().expect(LOCK).extend(alarms);
         self.publish();
         Ok(true)
+    }
+
+    fn measure(&self, cut: &Cut, took: Duration) {
+        let versions = cut.rows.iter().map(|row| row.version.0).filter(|version| *version >= self.started_us);
+        self.shared.durations.written(&self.name, took);
+        self.shared.durations.readable(&self.name, versions, super::clock::wall_us());
     }
 
     fn publish(&self) {

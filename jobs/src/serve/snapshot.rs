@@ -1,6 +1,6 @@
 //! One look at a job: everything that metrics and readiness are told from.
 
-use crate::run::{Published, Shared, SinkStatus, Stop};
+use crate::run::{Durations, Published, Shared, SinkStatus, Stop};
 use caudal_pipeline::plan::Plan;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,9 @@ pub(super) struct Snapshot {
     /// Why a source cannot be used now, by stream.
     pub(super) trouble: BTreeMap<u32, String>,
     pub(super) stopping: Stop,
+    /// What the job can need at most, where that is bounded.
+    pub(super) memory_bound: Option<u64>,
+    pub(super) durations: Arc<Durations>,
 }
 
 impl Snapshot {
@@ -21,7 +24,15 @@ impl Snapshot {
         let published = shared.published();
         let mut trouble = shared.discovery();
         trouble.extend(published.status.trouble.clone());
-        Snapshot { plan: shared.plan.clone(), published, sinks: shared.sinks(), trouble, stopping: shared.stopping() }
+        Snapshot {
+            plan: shared.plan.clone(),
+            published,
+            sinks: shared.sinks(),
+            trouble,
+            stopping: shared.stopping(),
+            memory_bound: shared.memory_bound(),
+            durations: shared.durations.clone(),
+        }
     }
 
     /// A stream's name.

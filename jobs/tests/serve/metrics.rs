@@ -1,8 +1,9 @@
 //! Figures of a running job: they add up in every scrape, go on after a restart, and promtool has nothing to say.
 
 use crate::harness::{FAULTY, Folder, Run, loopback, samples, sum, until};
-use caudal_jobs::run::Stop;
+use caudal_jobs::run::{Settings, Stop};
 use caudal_jobs::serve::PublicPort;
+use caudal_pipeline::time::Span;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -11,6 +12,23 @@ use std::process::{Command, Stdio};
 const KINDS: [&str; 4] = ["accepted", "filtered", "duplicate", "rejected"];
 /// The same, and what accepted and rejected ones may be beside.
 const ALL: [&str; 6] = ["accepted", "filtered", "duplicate", "rejected", "late", "too_late"];
+
+/// What has a value once a job has run for a little while.
+const MOVING: [&str; 8] = [
+    "caudal_epoch_duration_seconds_count",
+    "caudal_log_append_duration_seconds_count",
+    "caudal_checkpoint_duration_seconds_count",
+    "caudal_sink_write_duration_seconds_count",
+    "caudal_sink_readable_seconds_count",
+    "caudal_windows_open",
+    "caudal_state_bytes",
+    "caudal_sink_behind_bytes",
+];
+
+/// Checkpoints come soon, and with them the figures that they hold.
+fn often(settings: &mut Settings) {
+    settings.checkpoint_every = Span::millis(500);
+}
 
 fn count(samples: &BTreeMap<String, f64>, what: &str) -> f64 {
     sum(samples, &format!("caudal_events_{what}_total"))
@@ -78,11 +96,11 @@ fn counts_are_what_the_store_holds() {
 #[test]
 fn promtool_finds_nothing_wrong() {
     let folder = Folder::new("promtool");
-    let run = Run::start(&folder.0, FAULTY);
+    let run = Run::start_with(&folder.0, FAULTY, PublicPort::at(loopback()), often);
     let text = until("every metric has a value", || {
         let text = run.get("/metrics").1;
         let all = ["caudal_sink_frontier_", "caudal_watermark_", "caudal_events_received_total", "caudal_source_lag_"];
-        all.iter().all(|name| text.contains(name)).then_some(text)
+        all.into_iter().chain(MOVING).all(|name| text.contains(name)).then_some(text)
     });
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
@@ -97,6 +115,36 @@ fn promtool_finds_nothing_wrong() {
     assert!(output.status.success() && said.trim().is_empty(), "{said}\n{text}");
 }
 
+/// Every step is timed as often as it is taken, and what is open closes with the input.
+#[test]
+fn durations_and_open_windows_move() {
+    let folder = Folder::new("durations");
+    let often_and_closed = |settings: &mut Settings| {
+        often(settings);
+        settings.close = true;
+    };
+    let mut run = Run::start_with(&folder.0, FAULTY, PublicPort::at(loopback()), often_and_closed);
+    let early = until("everything has moved", || {
+        let now = samples(&run.get("/metrics").1);
+        // The sink may have passed all there is at the moment of looking, so that only its series is waited for.
+        let moved = |name: &&str| sum(&now, name) > 0.0 || name.contains("behind") && now.keys().any(|key| key.contains(*name));
+        MOVING.iter().all(moved).then_some(now)
+    });
+    let lag =
+        |stage: &str| early[&format!(r#"caudal_source_lag_messages{{caudal_job="faulty",stage="{stage}",stream="readings"}}"#)];
+    assert!(lag("read") <= lag("bound") && lag("bound") <= lag("acknowledged"), "{early:?}");
+    assert!(early["caudal_process_resident_memory_bytes"] > 1e6);
+    run.stop(Stop::Drain).unwrap();
+    let late = samples(&run.get("/metrics").1);
+    for name in MOVING.iter().filter(|name| name.ends_with("_count")) {
+        assert!(sum(&late, name) > sum(&early, name), "{name}");
+    }
+    let bound = sum(&late, "caudal_log_append_duration_seconds_count");
+    assert!(bound >= sum(&late, "caudal_epoch_duration_seconds_count"), "an epoch is in the log before it is in the ledger");
+    assert_eq!(sum(&late, "caudal_sink_readable_seconds_count"), sum(&late, "caudal_sink_rows_total"));
+    assert_eq!(sum(&late, "caudal_windows_open"), 0.0, "the input is closed");
+}
+
 /// A figure for each group or id would be as many series as there are groups.
 #[test]
 fn labels_are_names_of_the_job_file() {
@@ -107,7 +155,8 @@ fn labels_are_names_of_the_job_file() {
         (sum(&samples(&text), "caudal_sink_rows_total") > 0.0).then_some(text)
     });
     assert!(!text.contains("gen-0"), "a group is a label:\n{text}");
-    for series in samples(&text).keys().filter(|series| !series.starts_with("caudal_build_info")) {
+    let of_process = |series: &str| series.starts_with("caudal_build_info") || series.starts_with("caudal_process_");
+    for series in samples(&text).keys().filter(|series| !of_process(series)) {
         assert!(series.contains(r#"{caudal_job="faulty""#), "{series}");
     }
 }

@@ -10,7 +10,7 @@ use crate::operators::collect::{Counts, RowCounts};
 use crate::ports::blobs::{BlobError, Blobs};
 use crate::record::{Offset, Partition};
 use crate::run::{Run, RunError, RunWriter};
-use crate::state::{State, StateRow};
+use crate::state::{Sizes, State, StateRow};
 use crate::time::{Epoch, EventTime, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -70,10 +70,22 @@ pub struct Job {
     pub(super) manifest: Manifest,
 }
 
+/// A checkpoint whose files are written.
+pub struct Written {
+    /// What is to be appended to the log.
+    pub checkpoint: Checkpoint,
+    /// Its files.
+    pub manifest: Manifest,
+    /// Bytes of state.
+    pub sizes: Sizes,
+}
+
 impl Job {
-    /// Writes all files and the manifest; returns what is to be appended to the log, and the manifest.
-    pub fn write(mut self) -> Result<(Checkpoint, Manifest), RunError> {
+    /// Writes all files and the manifest.
+    pub fn write(mut self) -> Result<Written, RunError> {
         let epoch = self.manifest.epoch;
+        let mut sizes = Sizes::new();
+        self.parts.iter().for_each(|part| part.measure(&mut sizes));
         self.manifest.ledger = self.ledger.seal(&self.keep)?;
         for (worker, part) in std::mem::take(&mut self.parts).into_iter().enumerate() {
             let name = format!("state/{:010}-{:020}-{worker}", self.generation, epoch.0);
@@ -85,7 +97,7 @@ impl Job {
         let manifest = format!("manifest/{:010}-{:020}", self.generation, epoch.0);
         self.blobs.create(&manifest, &bytes)?;
         let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
-        Ok((Checkpoint { epoch, manifest, hash }, self.manifest))
+        Ok(Written { checkpoint: Checkpoint { epoch, manifest, hash }, manifest: self.manifest, sizes })
     }
 }
 

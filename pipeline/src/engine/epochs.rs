@@ -1,7 +1,7 @@
 //! When epochs open and close, and what is bound for them: decisions only, no effects (SEMANTICS 2 and 3).
 
 use crate::log::{PartitionBind, StreamBind};
-use crate::plan::{Plan, StreamInput};
+use crate::plan::{Plan, StreamInput, WatermarkPlan};
 use crate::record::{Offset, Partition, PartitionIndex};
 use crate::time::{EventTime, Span, Version};
 use crate::watermark::{Seen, StreamClock};
@@ -45,7 +45,7 @@ pub struct SourceStream {
     pub clock: StreamClock,
     /// Bound positions that were added since the last bind.
     pub added: usize,
-    /// Latest reports, for lag and for the end of finite sources.
+    /// The latest reports, of epochs that may not be bound yet.
     pub reports: BTreeMap<PartitionIndex, PartitionReport>,
     idle: Vec<bool>,
     starts: Vec<Offset>,
@@ -53,12 +53,11 @@ pub struct SourceStream {
 
 impl SourceStream {
     /// A stream without partitions.
-    pub fn new(stream: u32, plan: &Plan) -> SourceStream {
-        let clock = StreamClock::new(plan.streams[stream as usize].watermark);
+    pub fn new(stream: u32, watermark: WatermarkPlan) -> SourceStream {
         SourceStream {
             stream,
             partitions: Vec::new(),
-            clock,
+            clock: StreamClock::new(watermark),
             added: 0,
             reports: BTreeMap::new(),
             idle: Vec::new(),
@@ -79,13 +78,17 @@ impl SourceStream {
         Some(PartitionIndex(self.partitions.len() as u32 - 1))
     }
 
+    /// The first offset of a partition that is read.
+    pub fn start(&self, at: usize) -> Offset {
+        self.starts[at]
+    }
+
     /// Takes what workers saw, and says what is bound.
     pub fn bind(&mut self, reports: &[PartitionReport], now: Now) -> StreamBind {
         let mut bound = Vec::new();
         for report in reports.iter().filter(|report| report.stream == self.stream) {
             let at = report.index.0 as usize;
             self.clock.observe(at, Seen { newest: report.newest, quiet: report.quiet }, now.running_us);
-            self.reports.insert(report.index, *report);
             let idle = self.clock.idle(at);
             if report.count > 0 || idle != self.idle[at] {
                 let (next, count, hash) = (report.next, report.count, report.hash);

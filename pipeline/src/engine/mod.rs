@@ -15,9 +15,11 @@
 mod checkpoint;
 mod clock_guard;
 mod epochs;
+mod lag;
 
 pub use checkpoint::{Manifest, SourceState};
 pub use epochs::{Now, OPEN_EPOCHS_MAX, TICK};
+pub use lag::Lag;
 
 use crate::decode::Tables;
 use crate::ledger::{Batch, Cursor, Keep, Ledger};
@@ -29,9 +31,10 @@ use crate::ports::blobs::{BlobError, Blobs};
 use crate::ports::source::{Discovered, Source};
 use crate::record::Offset;
 use crate::run::RunError;
-use crate::state::State;
+use crate::state::{Sizes, State, WindowCounts};
 use crate::time::{Epoch, EventTime, Span, Version};
 use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError, WorkerSetup};
+use checkpoint::Written;
 use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -74,6 +77,8 @@ const LEDGER_TABLE_BYTES_MAX: usize = 64 << 20;
 /// Nothing new is read while it holds more than this: the checkpoint under way is slower than what comes in.
 const LEDGER_TABLE_BYTES_HELD: usize = 2 * LEDGER_TABLE_BYTES_MAX;
 
+const CURSORS: &str = "no thread panics while it holds the cursors";
+
 /// By stream, each partition that moved in a bound epoch.
 type Bound = Arc<Vec<(u32, crate::log::PartitionBind)>>;
 
@@ -105,6 +110,8 @@ pub struct EngineConfig {
 #[derive(Default)]
 struct InFlight {
     opened: Version,
+    /// When this process opened it, running time; `None` if it repeats what was bound.
+    opened_at_us: Option<i64>,
     closed: Vec<Vec<PartitionReport>>,
     /// Known from the log at a replay.
     bound: Option<Bind>,
@@ -188,8 +195,12 @@ pub struct Status {
     pub row_counts: RowCounts,
     /// Epochs that are opened and not in the ledger, the one being read included.
     pub open_epochs: usize,
-    /// Messages known to be unread, by source stream, where sources tell.
-    pub lag: BTreeMap<u32, u64>,
+    /// Windows that are open as of `epoch`, by view: one for each group, and of sliding ones the panes they share.
+    pub windows: WindowCounts,
+    /// Bytes of state as saved in the newest checkpoint, by operator: `ids/` a stream, `view/` a view.
+    pub state_bytes: Sizes,
+    /// How far behind their sources' ends streams are, where sources tell their ends.
+    pub lag: BTreeMap<u32, Lag>,
     /// Sources in trouble, by stream.
     pub trouble: BTreeMap<u32, String>,
     /// Bytes of messages whose epoch is not collected.
@@ -200,6 +211,8 @@ pub struct Status {
     pub held_back: Option<HeldBack>,
     /// Bytes of ledger in memory.
     pub ledger_bytes: usize,
+    /// Bytes of ledger beyond each sink's cursor, at most ([`Ledger::bytes_after`]).
+    pub behind_bytes: BTreeMap<String, u64>,
     /// The newest checkpoint's epoch and version.
     pub checkpoint: Option<(Epoch, Version)>,
     /// The next offset of every partition of each source stream.
@@ -208,6 +221,15 @@ pub struct Status {
     pub input_finished: bool,
     /// Whether all sources have delivered what there is.
     pub quiet: bool,
+}
+
+/// What was finished, each as the running time of its beginning: whoever drives the engine has the clock for the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// Opening times of epochs that are in the ledger now and were read live.
+    pub epochs: Vec<i64>,
+    /// When the state was handed over for checkpoints that are in the log now.
+    pub checkpoints: Vec<i64>,
 }
 
 /// See the module.
@@ -236,6 +258,7 @@ pub struct Engine {
     disk_full: bool,
     guard: ClockGuard,
     alarms: Vec<String>,
+    finished: Finished,
     stopping: bool,
     patient: bool,
     /// Sinks that are not waited for at the end.
@@ -253,7 +276,7 @@ struct Checkpointing {
     last_us: Option<i64>,
     /// The epoch that is being saved, until its files are written.
     epoch: Option<Epoch>,
-    result: Option<Receiver<Result<(Checkpoint, Manifest), RunError>>>,
+    result: Option<Receiver<Result<Written, RunError>>>,
     /// The log's slot in which the epoch that is being saved was bound: what is needed beside it lies above.
     slot: u64,
     /// The last two, each with its slot as above.
@@ -272,8 +295,8 @@ impl Engine {
         let mut alarms = Vec::new();
         let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
             .map_err(EngineError::Refused)?;
-        let mut sources: BTreeMap<u32, SourceStream> =
-            config.sources.keys().map(|stream| (*stream, SourceStream::new(*stream, &config.plan))).collect();
+        let source = |stream: &u32| SourceStream::new(*stream, config.plan.streams[*stream as usize].watermark);
+        let mut sources: BTreeMap<u32, SourceStream> = config.sources.keys().map(|stream| (*stream, source(stream))).collect();
         let (manifest, state, ledger, checkpoint_slot) = match found {
             Some((seq, manifest, state, ledger)) => (Some(manifest), state, ledger, seq),
             None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
@@ -302,6 +325,7 @@ impl Engine {
             (status.epoch, status.opened) = (manifest.epoch, manifest.opened);
             status.checkpoint = Some((manifest.epoch, manifest.opened));
             cursors = manifest.cursors.clone();
+            state.measure(&mut status.state_bytes);
         }
         let gauges = Arc::new(Gauges { collected: loaded_at.0.into(), ..Gauges::default() });
         let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
@@ -340,6 +364,7 @@ impl Engine {
             disk_full: false,
             guard: ClockGuard::default(),
             alarms,
+            finished: Finished::default(),
             stopping: false,
             patient: true,
             given_up: BTreeSet::new(),
@@ -373,7 +398,19 @@ impl Engine {
         status.held_back = self.held_back();
         status.ledger_bytes = self.ledger.resident_bytes();
         status.open_epochs = self.in_flight.len();
+        status.lag = self.sources.values().filter_map(|source| Some((source.stream, self.lag(source)?))).collect();
+        let cursors = self.cursors.lock().expect(CURSORS);
+        let behind = |name: &String| self.ledger.bytes_after(cursors.get(name).map_or(Epoch(0), |cursor| cursor.epoch));
+        status.behind_bytes = self.config.sinks.iter().map(|name| (name.clone(), behind(name))).collect();
         status
+    }
+
+    fn lag(&self, source: &SourceStream) -> Option<Lag> {
+        let unbound = self.in_flight.values().filter(|flight| !flight.durable && flight.bound.is_none());
+        let reports = unbound.flat_map(|flight| flight.closed.iter().flatten());
+        let unbound = reports.filter(|report| report.stream == source.stream).map(|report| report.count).sum();
+        let saved = self.checkpoint.kept.back().and_then(|(_, _, manifest)| manifest.streams.get(&source.stream));
+        lag::of(source, unbound, saved)
     }
 
     /// Why nothing is read now, if that is so.
@@ -406,6 +443,11 @@ impl Engine {
     /// What went wrong but was survived, since the last call.
     pub fn alarms(&mut self) -> Vec<String> {
         std::mem::take(&mut self.alarms)
+    }
+
+    /// What was finished since the last call.
+    pub fn finished(&mut self) -> Finished {
+        std::mem::take(&mut self.finished)
     }
 
     /// Tells of the partitions that exist; new ones are read from the next turn on, or once the replay is over.
@@ -441,7 +483,7 @@ impl Engine {
 
     /// Whether every sink has written everything up to `epoch`.
     fn sinks_have_passed(&self, epoch: Epoch) -> bool {
-        let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors");
+        let cursors = self.cursors.lock().expect(CURSORS);
         let has_passed = |name: &String| cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch));
         self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(name))
     }
@@ -494,6 +536,10 @@ impl Engine {
     fn take(&mut self, report: Report) -> Result<(), EngineError> {
         match report {
             Report::Closed(epoch, partitions) => {
+                for report in &partitions {
+                    let source = self.sources.get_mut(&report.stream).expect("partitions belong to source streams");
+                    source.reports.insert(report.index, *report);
+                }
                 self.in_flight.get_mut(&epoch).expect("workers close what was opened").closed.push(partitions);
             }
             Report::Part(part) => {
@@ -579,7 +625,8 @@ impl Engine {
             self.open = Some((epoch, now.running_us));
             self.effects_end = epoch;
             self.gauges.open_records.store(0, Ordering::Relaxed);
-            self.in_flight.insert(epoch, InFlight { opened, ..InFlight::default() });
+            let opened_at_us = Some(now.running_us);
+            self.in_flight.insert(epoch, InFlight { opened, opened_at_us, ..InFlight::default() });
             self.tell(&Command::Open(self.opening(epoch, opened, None)));
         }
     }
@@ -662,14 +709,8 @@ impl Engine {
         Ok(true)
     }
 
-    /// Lag, finished inputs, and partitions that run too far ahead.
+    /// Finished inputs, and partitions that run too far ahead.
     fn look_at(&mut self, reports: &[PartitionReport]) {
-        let behind = |report: &PartitionReport| report.end.map_or(0, |end| end.0.saturating_sub(report.next.0));
-        let lag = |report: &PartitionReport| if report.quiet || report.finished { 0 } else { behind(report) };
-        for source in self.sources.values() {
-            let of_stream = reports.iter().filter(|report| report.stream == source.stream);
-            self.status.lag.insert(source.stream, of_stream.map(lag).sum());
-        }
         let all = |source: &SourceStream, is: fn(&PartitionReport) -> bool| {
             let mut of_stream = reports.iter().filter(|report| report.stream == source.stream).peekable();
             let known = of_stream.clone().count() == source.partitions.len() && of_stream.peek().is_some();
@@ -710,6 +751,8 @@ impl Engine {
             self.status.epoch = epoch;
             self.status.opened = flight.opened;
             self.status.watermarks.clone_from(&flight.watermarks);
+            self.status.windows = open_windows(&mut flight.parts);
+            self.finished.epochs.extend(flight.opened_at_us);
             let parts: Vec<State> = flight.parts.iter_mut().filter_map(|part| part.state.take()).collect();
             self.ledger.append(Batch::of(flight.opened, flight.watermarks, epoch, &mut flight.parts));
             self.status.positions = names_and_offsets(&flight.positions);
@@ -735,7 +778,7 @@ impl Engine {
         now: Now,
     ) {
         self.ledger.freeze();
-        let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors").clone();
+        let cursors = self.cursors.lock().expect(CURSORS).clone();
         let manifest = Manifest {
             epoch,
             opened,
@@ -788,7 +831,7 @@ impl Engine {
         };
         self.checkpoint.epoch = None;
         self.checkpoint.result = None;
-        let (checkpoint, manifest) = match result {
+        let Written { checkpoint, manifest, sizes } = match result {
             Ok(written) => written,
             // What was frozen stays frozen and is sealed by the next attempt.
             Err(RunError::Blob(error @ BlobError::Full { .. })) => {
@@ -809,6 +852,8 @@ impl Engine {
             self.alarms.push("there is space for checkpoints again: reading goes on".into());
         }
         self.status.checkpoint = Some((manifest.epoch, manifest.opened));
+        self.status.state_bytes = sizes;
+        self.finished.checkpoints.extend(self.checkpoint.last_us);
         self.tell_sources(&manifest);
         self.checkpoint.kept.push_back((self.checkpoint.slot, checkpoint, manifest));
         while self.checkpoint.kept.len() > 2 {
@@ -880,7 +925,8 @@ impl Engine {
             let longest = self.longest_wait();
             self.sources.values_mut().for_each(|source| source.clock.close(longest));
         }
-        self.in_flight.insert(epoch, InFlight { opened, closes: close, ..InFlight::default() });
+        let opened_at_us = Some(now.running_us);
+        self.in_flight.insert(epoch, InFlight { opened, opened_at_us, closes: close, ..InFlight::default() });
         let nothing = Some(Arc::new(Vec::new()));
         self.tell(&Command::Open(self.opening(epoch, opened, nothing)));
     }
@@ -1001,6 +1047,14 @@ fn states(sources: &BTreeMap<u32, SourceStream>) -> BTreeMap<u32, SourceState> {
         SourceState { watermark: source.clock.watermark(), partitions }
     };
     sources.iter().map(|(stream, source)| (*stream, of(source))).collect()
+}
+
+fn open_windows(parts: &mut [EpochPart]) -> WindowCounts {
+    let mut windows = WindowCounts::new();
+    for (view, open) in parts.iter_mut().flat_map(|part| std::mem::take(&mut part.windows)) {
+        *windows.entry(view).or_default() += open;
+    }
+    windows
 }
 
 fn names_and_offsets(streams: &BTreeMap<u32, SourceState>) -> BTreeMap<u32, Vec<(crate::record::Partition, Offset)>> {

@@ -99,6 +99,8 @@ struct Inner {
     /// Merged into others, but perhaps still being read.
     retired: Vec<Weak<OpenRun>>,
     epochs: BTreeMap<Epoch, EpochInfo>,
+    /// Bytes that each epoch wrote; of a run that was there at the start, all its bytes at its last epoch.
+    written: BTreeMap<Epoch, u64>,
 }
 
 /// See the module. Shared between the engine, which appends, and the sinks' threads, which read.
@@ -112,8 +114,16 @@ impl Ledger {
     /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0. Every block is
     /// checked now, while an older checkpoint can still take this one's place.
     pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
-        let (table, epochs) = (Table::default(), BTreeMap::new());
-        let mut inner = Inner { end, table, frozen: None, runs: Vec::new(), event_runs: Vec::new(), retired: Vec::new(), epochs };
+        let mut inner = Inner {
+            end,
+            table: Table::default(),
+            frozen: None,
+            runs: Vec::new(),
+            event_runs: Vec::new(),
+            retired: Vec::new(),
+            epochs: BTreeMap::new(),
+            written: BTreeMap::new(),
+        };
         for entry in runs {
             let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
             run.verify(&*blobs)?;
@@ -124,6 +134,7 @@ impl Ledger {
                 let info = stored.value.as_deref().and_then(|bytes| postcard::from_bytes(bytes).ok());
                 inner.epochs.extend(info.map(|info| (epoch, info)));
             }
+            *inner.written.entry(entry.last).or_default() += entry.bytes;
             let runs = if entry.events { &mut inner.event_runs } else { &mut inner.runs };
             runs.push(Arc::new(OpenRun { entry: entry.clone(), run }));
         }
@@ -146,6 +157,7 @@ impl Ledger {
         let (epoch, at) = (batch.epoch, (batch.epoch, batch.opened));
         let mut inner = self.inner.write().expect(LOCK);
         assert!(epoch > inner.end, "epochs are appended in order: {epoch:?} after {:?}", inner.end);
+        let before = inner.table.put_bytes();
         let bytes = postcard::to_stdvec(&info).expect("epoch info is plain data");
         inner.table.put(at, Key::epoch(epoch), Some(bytes));
         for (n, dead_letter) in batch.dead_letters.iter().enumerate() {
@@ -160,6 +172,8 @@ impl Ledger {
             let bytes = value.map(|value| postcard::to_stdvec(&value).expect("a row is plain data"));
             inner.table.put(at, Key::row(&key), bytes);
         }
+        let written = inner.table.put_bytes() - before;
+        inner.written.insert(epoch, written);
         inner.epochs.insert(epoch, info);
         inner.end = epoch;
     }
@@ -184,6 +198,11 @@ impl Ledger {
     /// Bytes in the table that the next seal will write, roughly.
     pub fn table_bytes(&self) -> usize {
         self.read().table.bytes()
+    }
+
+    /// Bytes that were written after `from`, at most: a run that was there at the start and holds some of it counts whole.
+    pub fn bytes_after(&self, from: Epoch) -> u64 {
+        self.read().written.range(from.next()..).map(|(_, bytes)| bytes).sum()
     }
 
     /// Freezes the table as of now; [`Ledger::seal`] then writes it out. To be called at a checkpoint's epoch, right
@@ -259,6 +278,7 @@ impl Ledger {
     pub fn forget_epochs_before(&self, epoch: Epoch) {
         let mut inner = self.inner.write().expect(LOCK);
         inner.epochs = inner.epochs.split_off(&epoch);
+        inner.written = inner.written.split_off(&epoch);
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
@@ -403,6 +423,22 @@ mod tests {
         blobs.create(&runs[0].name, &bytes).unwrap();
         let found = Ledger::open(blobs, 2, Epoch(1), &runs).err().map(|error| error.to_string());
         assert_eq!(found.as_deref(), Some(&*format!("{} is damaged: a block fails its checksum", runs[0].name)));
+    }
+
+    #[test]
+    fn what_lies_beyond_a_cursor_does_not_change_when_it_is_sealed() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let ledger = Ledger::open(blobs.clone(), 1, Epoch(0), &[]).unwrap();
+        ledger.append(batch(1, 100));
+        ledger.append(batch(2, 10));
+        let (all, last) = (ledger.bytes_after(Epoch(0)), ledger.bytes_after(Epoch(1)));
+        assert!(last > 0 && all > 5 * last, "{all} {last}");
+        let runs = sealed(&ledger);
+        assert_eq!([0, 1, 2].map(|from| ledger.bytes_after(Epoch(from))), [all, last, 0]);
+        let again = Ledger::open(blobs, 2, Epoch(2), &runs).unwrap();
+        assert_eq!([0, 1, 2].map(|from| again.bytes_after(Epoch(from))), [runs[0].bytes, runs[0].bytes, 0]);
+        again.append(batch(3, 10));
+        assert_eq!(again.bytes_after(Epoch(2)), last);
     }
 
     /// Symptom: a sink failed with «is not in the state folder» while a checkpoint was being made. Cause: runs were

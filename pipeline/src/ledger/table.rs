@@ -43,6 +43,8 @@ pub(super) struct Table {
     entries: BTreeMap<Key, Stored>,
     by_epoch: BTreeMap<Epoch, Vec<Key>>,
     bytes: usize,
+    /// Bytes of all that was ever put, also where it was written over.
+    put: u64,
 }
 
 /// What an entry costs beside its bytes.
@@ -50,7 +52,8 @@ const ENTRY_BYTES: usize = 120;
 
 impl Table {
     pub fn put(&mut self, (epoch, version): (Epoch, Version), key: Key, value: Option<Vec<u8>>) {
-        self.bytes += ENTRY_BYTES + key.bytes().len() + value.as_ref().map_or(0, Vec::len);
+        let bytes = ENTRY_BYTES + key.bytes().len() + value.as_ref().map_or(0, Vec::len);
+        (self.bytes, self.put) = (self.bytes + bytes, self.put + bytes as u64);
         self.by_epoch.entry(epoch).or_default().push(key.clone());
         if let Some(old) = self.entries.insert(key, Stored { epoch, version, value: value.map(Into::into) }) {
             self.bytes -= old.value.map_or(0, |value| value.len());
@@ -68,6 +71,11 @@ impl Table {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of all that was ever put.
+    pub fn put_bytes(&self) -> u64 {
+        self.put
     }
 
     /// The newest epoch in it; 0 if empty.

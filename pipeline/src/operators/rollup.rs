@@ -20,6 +20,7 @@ use crate::time::{Epoch, EventTime, Span};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Operator;
@@ -212,6 +213,24 @@ struct Rows {
     stream: usize,
     first: Epoch,
     pending: BTreeMap<Epoch, Vec<Update<(Upper, Accs)>>>,
+    /// How many rows there are, by their end.
+    ends: BTreeMap<EventTime, isize>,
+    save: SaveState,
+}
+
+impl Rows {
+    /// Each row there is has one value: the updates' differences add up to the number of rows.
+    fn count(&mut self, end: EventTime, diff: isize) {
+        let rows = self.ends.entry(end).or_default();
+        *rows += diff;
+        if *rows == 0 {
+            self.ends.remove(&end);
+        }
+    }
+
+    fn open(&self, watermark: EventTime) -> u64 {
+        self.ends.range((Excluded(watermark), Unbounded)).map(|(_, rows)| rows.unsigned_abs() as u64).sum()
+    }
 }
 
 impl EpochOperator for Rows {
@@ -219,10 +238,14 @@ impl EpochOperator for Rows {
     type Out = RowChange;
 
     /// A differential batch may span epochs: each update counts at its own time, not at the batch's. What loading
-    /// derived lies before the first epoch and is dropped.
+    /// derived lies before the first epoch: it is counted, and dropped.
     fn take(&mut self, _epoch: Epoch, batch: &mut Vec<Self::In>) {
-        for update in batch.drain(..).filter(|(_, epoch, _)| *epoch >= self.first.0) {
-            self.pending.entry(Epoch(update.1)).or_default().push(update);
+        for update in batch.drain(..) {
+            if update.1 >= self.first.0 {
+                self.pending.entry(Epoch(update.1)).or_default().push(update);
+            } else {
+                self.count(update.0.0.end, update.2);
+            }
         }
     }
 
@@ -231,6 +254,7 @@ impl EpochOperator for Rows {
         let mut gone: BTreeSet<Upper> = BTreeSet::new();
         let mut now: BTreeMap<Upper, Accs> = BTreeMap::new();
         for ((upper, accs), _, diff) in updates {
+            self.count(upper.end, diff);
             if self.rules.is_final(upper.end, tick.before[self.stream]) {
                 continue;
             }
@@ -240,6 +264,7 @@ impl EpochOperator for Rows {
                 gone.insert(upper);
             }
         }
+        self.save.open(tick.epoch, self.rules.view, self.open(tick.after[self.stream]));
         let row = |upper: Upper, change| RowChange {
             view: self.rules.view,
             end: upper.end,
@@ -264,7 +289,7 @@ pub fn rollup<'scope>(
     ticks: &Ticks,
     save: SaveState,
 ) -> StreamVec<'scope, u64, RowChange> {
-    let mut fold = Fold::new(plan, view, save);
+    let mut fold = Fold::new(plan, view, save.clone());
     let start = fold.load(loaded);
     let (rules, stream, group_by) = (fold.rules.clone(), fold.stream, fold.group_by.clone());
     let scope = lower.scope();
@@ -284,7 +309,8 @@ pub fn rollup<'scope>(
         .reduce_named("merge buckets", move |_, buckets, out| {
             out.push((merged(&by_row, buckets.iter().map(|((_, accs), _)| accs)), 1));
         });
-    epochs(rows.inner, Pipeline, "rows", first, ticks.clone(), Rows { rules, stream, first, pending: BTreeMap::new() })
+    let rows_of = Rows { rules, stream, first, pending: BTreeMap::new(), ends: BTreeMap::new(), save };
+    epochs(rows.inner, Pipeline, "rows", first, ticks.clone(), rows_of)
 }
 
 fn merged<'a>(rules: &ViewRules, mut accs: impl Iterator<Item = &'a Accs>) -> Accs {

@@ -37,11 +37,22 @@ pub(super) struct Sessions {
     by_end: BTreeSet<(EventTime, Group, EventTime)>,
     /// Sessions touched in this epoch, and those that existed before it as they were then.
     touched: BTreeMap<(Group, EventTime), Option<Before>>,
+    /// Sessions that have ended at W. All others are open; they are not counted anew at each epoch.
+    ended: u64,
+    watermark: EventTime,
 }
 
 impl Sessions {
     pub fn new(rules: ViewRules, gap: Span) -> Sessions {
-        Sessions { rules, gap, groups: BTreeMap::new(), by_end: BTreeSet::new(), touched: BTreeMap::new() }
+        Sessions {
+            rules,
+            gap,
+            groups: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+            touched: BTreeMap::new(),
+            ended: 0,
+            watermark: EventTime::MIN,
+        }
     }
 
     /// Takes events at `partial.start..=partial.end`, merging every session they touch.
@@ -58,12 +69,14 @@ impl Sessions {
             let session = sessions.remove(&at).expect("it was just found");
             let end = session.last.plus(self.gap);
             self.by_end.remove(&(end, group.clone(), at));
+            self.ended -= u64::from(end <= self.watermark);
             self.touched.entry((group.clone(), at)).or_insert(Some(Before { end, was_complete: session.was_complete }));
             (start, last) = (start.min(at), last.max(session.last));
             self.rules.merge(&mut accs, &session.accs);
         }
         sessions.insert(start, Session { last, was_complete: false, accs });
         self.by_end.insert((last.plus(self.gap), group.clone(), start));
+        self.ended += u64::from(last.plus(self.gap) <= self.watermark);
         self.touched.entry((group, start)).or_insert(None);
     }
 
@@ -84,15 +97,29 @@ impl Sessions {
                 out.push(row(end, Change::Value(accs)));
             }
         }
+        self.move_watermark(after);
         while let Some((end, ..)) = self.by_end.first().filter(|(end, ..)| self.rules.is_final(*end, after)) {
             let _ = end;
             let (_, group, start) = self.by_end.pop_first().expect("it was just found");
+            self.ended -= 1;
             let sessions = self.groups.get_mut(&group).expect("an indexed session exists");
             sessions.remove(&start);
             if sessions.is_empty() {
                 self.groups.remove(&group);
             }
         }
+    }
+
+    fn move_watermark(&mut self, to: EventTime) {
+        let passed = self.by_end.range((self.watermark.plus(Span(1)), Group::of(&[]), EventTime::MIN)..);
+        // An end is an event time, which lies before the end of time: there, nothing is counted twice.
+        self.ended += passed.take_while(|(end, ..)| *end <= to).count() as u64;
+        self.watermark = to;
+    }
+
+    /// Sessions that had not ended at the last [`Sessions::close`].
+    pub fn open(&self) -> u64 {
+        self.by_end.len() as u64 - self.ended
     }
 
     pub fn save(&self) -> Vec<StateRow> {

@@ -14,6 +14,7 @@ use crate::group::Group;
 use crate::state::StateRow;
 use crate::time::{EventTime, Span};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 pub(super) struct Sliding {
     rules: ViewRules,
@@ -84,6 +85,12 @@ impl Sliding {
         let mut accs = panes.next().expect("a due window has a pane").clone();
         panes.for_each(|pane| self.rules.merge(&mut accs, pane));
         accs
+    }
+
+    /// Panes, one for each group, that some window needs which has not ended at `watermark`.
+    pub fn open(&self, watermark: EventTime) -> u64 {
+        let last = watermark.minus(Span(self.size.0 - self.every.0));
+        self.panes.range((Excluded(last), Unbounded)).map(|(_, groups)| groups.len() as u64).sum()
     }
 
     pub fn save(&self) -> Vec<StateRow> {

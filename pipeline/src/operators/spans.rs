@@ -7,6 +7,7 @@ use crate::hash::{Map, Set};
 use crate::state::StateRow;
 use crate::time::EventTime;
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 
 struct Window {
     start: EventTime,
@@ -47,6 +48,11 @@ impl Spans {
         while self.windows.first_key_value().is_some_and(|(end, _)| self.rules.is_final(*end, after)) {
             self.windows.pop_first();
         }
+    }
+
+    /// Rows whose window has not ended at `watermark`: one for each window and group.
+    pub fn open(&self, watermark: EventTime) -> u64 {
+        self.windows.range((Excluded(watermark), Unbounded)).map(|(_, window)| window.rows.len() as u64).sum()
     }
 
     #[expect(clippy::disallowed_methods, reason = "who saves the rows orders them by key")]

@@ -223,13 +223,19 @@ impl EpochOperator for Windows {
                 ViewState::Sessions(sessions) => sessions.insert(partial),
             }
         }
-        for view in self.views.values_mut() {
+        for (index, view) in &mut self.views {
             let (before, after) = (tick.before[view.stream], tick.after[view.stream]);
             match &mut view.state {
                 ViewState::Spans(spans) => spans.close(after, out),
                 ViewState::Sliding(sliding) => sliding.close(before, after, out),
                 ViewState::Sessions(sessions) => sessions.close(before, after, out),
             }
+            let open = match &view.state {
+                ViewState::Spans(spans) => spans.open(after),
+                ViewState::Sliding(sliding) => sliding.open(after),
+                ViewState::Sessions(sessions) => sessions.open(),
+            };
+            self.save.open(tick.epoch, *index, open);
             if tick.save {
                 let rows = match &view.state {
                     ViewState::Spans(spans) => spans.save(),

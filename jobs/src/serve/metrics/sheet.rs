@@ -1,5 +1,6 @@
 //! A scrape in the making.
 
+use crate::run::Durations;
 use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 const DISTINCT: &str = "names are written out here, valid and distinct";
@@ -21,6 +22,14 @@ impl Sheet {
         let counters = IntCounterVec::new(Opts::new(name, help), labels).expect(DISTINCT);
         self.0.register(Box::new(counters.clone())).expect(DISTINCT);
         counters
+    }
+
+    /// The histograms of a job, which are kept elsewhere.
+    pub(super) fn histograms(&mut self, of_job: &Durations) {
+        for collector in of_job.collectors() {
+            // Jobs of one name, which one process does not have, would be refused here: the first is shown.
+            let _ = self.0.register(collector);
+        }
     }
 
     /// The text; metrics without a value are left out.

@@ -11,6 +11,7 @@ pub(super) struct Sinks {
     up: GaugeVec,
     stopped: GaugeVec,
     frontier: GaugeVec,
+    behind: GaugeVec,
     retries: IntCounterVec,
     rows: IntCounterVec,
     set_aside: IntCounterVec,
@@ -32,6 +33,12 @@ impl Sinks {
                 "Opening time of the epoch up to which everything is written.",
                 labels,
             ),
+            behind: sheet.gauges(
+                "caudal_sink_behind_bytes",
+                "Bytes written to the ledger after what the sink has passed; \
+                 a file that was sealed before the start counts whole if it holds some of them.",
+                labels,
+            ),
             retries: sheet.counters("caudal_sink_retries_total", "Failed attempts to write, since the start.", labels),
             rows: sheet.counters("caudal_sink_rows_total", "Rows written, since the start.", labels),
             set_aside: sheet.counters("caudal_sink_set_aside_total", "Rows the store will never take, since the start.", labels),
@@ -42,6 +49,9 @@ impl Sinks {
     pub(super) fn tell(&self, job: &Snapshot) {
         for (sink, status) in &job.sinks {
             self.sink([&job.plan.name, sink], status);
+        }
+        for (sink, bytes) in &job.published.status.behind_bytes {
+            self.behind.with_label_values(&[&job.plan.name, sink]).set(*bytes as f64);
         }
     }
 

@@ -24,7 +24,8 @@ impl Sources {
             ),
             lag: sheet.gauges(
                 "caudal_source_lag_messages",
-                "Messages between what is bound to an epoch and the source's end, where the source tells its end.",
+                "Messages up to the source's end, where it tells it, that are not read, not bound in the commit log, \
+                 or not acknowledged by a checkpoint.",
                 &["caudal_job", "stream", "stage"],
             ),
             up: sheet.gauges(
@@ -46,8 +47,10 @@ impl Sources {
                 self.up.with_label_values(&[name, &stream.name]).set(f64::from(u8::from(up)));
             }
         }
-        for (position, messages) in &status.lag {
-            self.lag.with_label_values(&[name, job.stream(*position), "bound"]).set(*messages as f64);
+        for (position, lag) in &status.lag {
+            for (stage, messages) in [("read", lag.read), ("bound", lag.bound), ("acknowledged", lag.acknowledged)] {
+                self.lag.with_label_values(&[name, job.stream(*position), stage]).set(messages as f64);
+            }
         }
     }
 }

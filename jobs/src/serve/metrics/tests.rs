@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::run::{Published, Shared, SinkState, SinkStatus, Stop};
-use caudal_pipeline::engine::{HeldBack, Phase};
+use caudal_pipeline::engine::{Finished, HeldBack, Lag, Phase};
 use caudal_pipeline::record::{Reason, Verdict};
 use caudal_pipeline::time::{Epoch, EventTime, Version};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 fn snapshot(phase: Option<Phase>) -> Snapshot {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jobfile/good/wind.yaml");
@@ -19,7 +20,10 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
     status.watermarks = vec![EventTime(2_250_000)];
     status.checkpoint = Some((Epoch(8), Version(1_000_000)));
     status.held_back = Some(HeldBack::DiskFull);
-    status.lag = BTreeMap::from([(0, 4)]);
+    status.lag = BTreeMap::from([(0, Lag { read: 3, bound: 4, acknowledged: 50 })]);
+    status.windows = BTreeMap::from([(0, 12), (1, 2)]);
+    status.state_bytes = [("ids/readings", 700), ("view/per_minute", 800), ("view/per_hour", 900)].map(own).into();
+    status.behind_bytes = BTreeMap::from([("cold".to_owned(), 600)]);
     status.row_counts = BTreeMap::from([(0, (10, 3, 1))]);
     status.counts = BTreeMap::from([
         ((0, Verdict::Accepted), (70, 5)),
@@ -36,8 +40,16 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
         ..SinkStatus::default()
     };
     snapshot.sinks = BTreeMap::from([("cold".to_owned(), sink)]);
+    snapshot.memory_bound = Some(1 << 30);
+    snapshot.durations.finished(&Finished { epochs: vec![1_000_000, 950_000], checkpoints: vec![200_000] }, 1_100_000);
+    snapshot.durations.written("cold", Duration::from_millis(4));
+    snapshot.durations.readable("cold", [100_000, 1_300_000].into_iter(), 1_200_000);
     snapshot.trouble = BTreeMap::from([(0, "no broker".to_owned())]);
     snapshot
+}
+
+fn own((operator, bytes): (&str, u64)) -> (String, u64) {
+    (operator.to_owned(), bytes)
 }
 
 #[test]
@@ -62,6 +74,14 @@ fn figures_come_out_under_their_names() {
         r#"caudal_events_rejected_total{caudal_job="wind-farm",reason="malformed",stream="readings"} 0"#,
         r#"caudal_watermark_timestamp_seconds{caudal_job="wind-farm",stream="readings"} 2.25"#,
         r#"caudal_source_lag_messages{caudal_job="wind-farm",stage="bound",stream="readings"} 4"#,
+        r#"caudal_source_lag_messages{caudal_job="wind-farm",stage="read",stream="readings"} 3"#,
+        r#"caudal_source_lag_messages{caudal_job="wind-farm",stage="acknowledged",stream="readings"} 50"#,
+        r#"caudal_windows_open{caudal_job="wind-farm",view="per_minute"} 12"#,
+        r#"caudal_windows_open{caudal_job="wind-farm",view="per_hour"} 2"#,
+        r#"caudal_state_bytes{caudal_job="wind-farm",operator="ids",stream="readings",view=""} 700"#,
+        r#"caudal_state_bytes{caudal_job="wind-farm",operator="windows",stream="readings",view="per_minute"} 800"#,
+        r#"caudal_state_bytes{caudal_job="wind-farm",operator="rollup",stream="readings",view="per_hour"} 900"#,
+        r#"caudal_memory_bound_bytes{caudal_job="wind-farm"} 1073741824"#,
         r#"caudal_source_up{caudal_job="wind-farm",stream="readings"} 0"#,
         r#"caudal_rows_total{caudal_job="wind-farm",kind="new",view="per_minute"} 7"#,
         r#"caudal_rows_total{caudal_job="wind-farm",kind="corrected",view="per_minute"} 3"#,
@@ -70,6 +90,17 @@ fn figures_come_out_under_their_names() {
         r#"caudal_sink_up{caudal_job="wind-farm",sink="cold"} 0"#,
         r#"caudal_sink_stopped{caudal_job="wind-farm",sink="cold"} 0"#,
         r#"caudal_sink_frontier_timestamp_seconds{caudal_job="wind-farm",sink="cold"} 0.5"#,
+        r#"caudal_sink_behind_bytes{caudal_job="wind-farm",sink="cold"} 600"#,
+        r#"caudal_epoch_duration_seconds_bucket{caudal_job="wind-farm",le="0.1"} 1"#,
+        r#"caudal_epoch_duration_seconds_bucket{caudal_job="wind-farm",le="0.2"} 2"#,
+        r#"caudal_epoch_duration_seconds_sum{caudal_job="wind-farm"} 0.25"#,
+        r#"caudal_epoch_duration_seconds_count{caudal_job="wind-farm"} 2"#,
+        r#"caudal_log_append_duration_seconds_count{caudal_job="wind-farm"} 0"#,
+        r#"caudal_checkpoint_duration_seconds_sum{caudal_job="wind-farm"} 0.9"#,
+        r#"caudal_sink_write_duration_seconds_bucket{caudal_job="wind-farm",sink="cold",le="0.002"} 0"#,
+        r#"caudal_sink_write_duration_seconds_bucket{caudal_job="wind-farm",sink="cold",le="0.005"} 1"#,
+        r#"caudal_sink_readable_seconds_sum{caudal_job="wind-farm",sink="cold"} 1.1"#,
+        r#"caudal_sink_readable_seconds_count{caudal_job="wind-farm",sink="cold"} 2"#,
         r#"caudal_sink_retries_total{caudal_job="wind-farm",sink="cold"} 2"#,
         r#"caudal_sink_rows_total{caudal_job="wind-farm",sink="cold"} 8"#,
     ] {
