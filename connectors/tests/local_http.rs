@@ -67,6 +67,14 @@ impl Server {
         stream
     }
 
+    /// A request that sends only the first part of a body.
+    fn stalled(&self, part: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        write!(stream, "POST {EVENTS} HTTP/1.1\r\nhost: x\r\n{JSON}\r\ncontent-length: 100\r\n\r\n{part}").unwrap();
+        stream
+    }
+
     fn messages(&self) -> Vec<Message> {
         let source = Source::new(self.log.clone(), "readings");
         let mut reader = source.reader().unwrap();
@@ -192,4 +200,38 @@ fn a_body_in_chunks_is_bounded_too() {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+/// Thirty-two clients that announced a body and sent none of it blocked the intake for everybody, for ever.
+#[test]
+fn clients_that_stall_keep_nobody_out() {
+    let server = Server::start("stalled", Limits { requests_max: 2, ..Limits::default() });
+    let stalled: Vec<TcpStream> = (0..8).map(|_| server.stalled("[1,")).collect();
+    // One worker takes the requests in the order in which they came, but bodies when they come.
+    for _ in 0..8 {
+        assert_eq!(server.send(EVENTS, &[JSON], b"{}").0, 200);
+    }
+    drop(stalled);
+    assert_eq!(server.messages().len(), 8);
+}
+
+#[test]
+fn a_body_that_does_not_come_is_told_so() {
+    let server = Server::start("overdue", Limits { body_time_max: Duration::from_millis(1), ..Limits::default() });
+    let mut answer = String::new();
+    let _ = server.stalled("[1,").read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("application/problem+json") && answer.contains("did not arrive within 0.001 s"), "{answer}");
+    assert_eq!(server.messages(), []);
+}
+
+#[test]
+fn bodies_together_are_bounded_by_what_has_arrived() {
+    let server = Server::start("room", Limits { bodies_bytes_max: 50, ..Limits::default() });
+    let (status, head, problem) = server.send(EVENTS, &[JSON], &[b'1'; 51]);
+    assert_eq!((status, problem["detail"].as_str()), (503, Some("too much is arriving at once")));
+    assert!(head.contains("retry-after: 2"), "{head}");
+    for _ in 0..3 {
+        assert_eq!(server.send(EVENTS, &[JSON], &[b'1'; 50]).0, 200, "what is written makes room");
+    }
 }

@@ -155,11 +155,3 @@ fn the_reserve_is_given_back_once_and_made_again_at_the_next_start() {
     let _again = StateFolder::open(&folder.0, "wind", false).unwrap();
     assert_eq!(size(), Some(RESERVE_BYTES), "the next start sets it aside again");
 }
-
-#[test]
-fn every_generation_has_its_own_folder() {
-    let folder = Folder::new("generation");
-    let state = StateFolder::open(&folder.0, "wind", false).unwrap();
-    assert_ne!(state.generation(1).unwrap(), state.generation(2).unwrap());
-    assert!(state.generation(1).unwrap().is_dir());
-}

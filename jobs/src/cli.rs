@@ -117,7 +117,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Err(why) = telemetry::init(cli.log_format == LogFormat::Json) {
-        eprintln!("caudal: {why}");
+        complain(format_args!("caudal: {why}"));
         return ExitCode::from(2);
     }
     let mut out = std::io::stdout();
@@ -133,11 +133,16 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// A line on stderr. If nobody reads it any more, the work goes on all the same.
+fn complain(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// The exit code of a verb that looks; what went wrong goes to stderr.
 fn told(outcome: Result<u8, InspectError>) -> u8 {
     outcome.unwrap_or_else(|error| {
         if !matches!(error, InspectError::Closed) {
-            eprintln!("{error}");
+            complain(format_args!("{error}"));
         }
         error.exit_code()
     })
@@ -147,18 +152,19 @@ fn run_cases(args: &TestArgs) -> u8 {
     let job = match load::job(&args.folder, &[]) {
         Ok(job) => job,
         Err(mistakes) => {
-            eprintln!("{mistakes}");
+            complain(format_args!("{mistakes}"));
             return 2;
         }
     };
     match cases::run(&job, &args.folder, args.only.as_deref()) {
         Ok(report) => {
             let json = || serde_json::to_string_pretty(&report).expect("a report is plain data");
-            println!("{}", if args.json { json() } else { report.to_string() });
+            // Whoever has seen enough of the report still gets the exit code.
+            let _ = writeln!(std::io::stdout(), "{}", if args.json { json() } else { report.to_string() });
             u8::from(!report.all_passed())
         }
         Err(error) => {
-            eprintln!("{error}");
+            complain(format_args!("{error}"));
             2
         }
     }
@@ -196,7 +202,7 @@ fn run_demo(args: &DemoArgs) -> u8 {
     match demo(args, &mut std::io::stdout(), &asked_to_stop) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("caudal demo: {error}");
+            complain(format_args!("caudal demo: {error}"));
             match error {
                 DemoError::Mistakes(_) => 2,
                 DemoError::Run(error) => exit_code(&error),
@@ -217,7 +223,7 @@ fn run_jobs(args: &RunArgs) -> u8 {
         match load::job(path, &args.set) {
             Ok(job) => jobs.push(Arc::new(job)),
             Err(mistakes) => {
-                eprintln!("{mistakes}");
+                complain(format_args!("{mistakes}"));
                 wrong += 1;
             }
         }
@@ -238,7 +244,7 @@ fn run_jobs(args: &RunArgs) -> u8 {
     let all: Vec<Arc<Shared>> = running.iter().map(|(_, shared, _)| shared.clone()).collect();
     let operators = operators(args.operators, &all).unwrap_or_else(|why| {
         all.iter().for_each(|job| job.stop(Stop::Drain));
-        eprintln!("{why}");
+        complain(format_args!("{why}"));
         None
     });
     watch(&all, &|| running.iter().all(|(_, _, thread)| thread.is_finished()));
@@ -247,11 +253,11 @@ fn run_jobs(args: &RunArgs) -> u8 {
         match thread.join() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                eprintln!("{name}: {error}");
+                complain(format_args!("{name}: {error}"));
                 worst = worst.max(exit_code(&error));
             }
             Err(_) => {
-                eprintln!("{name}: stopped on a defect of caudal, told above");
+                complain(format_args!("{name}: stopped on a defect of caudal, told above"));
                 worst = worst.max(1);
             }
         }
@@ -289,7 +295,7 @@ fn watch(jobs: &[Arc<Shared>], ended: &dyn Fn() -> bool) {
         for job in jobs {
             job.stop(asked_to_stop());
             for alarm in job.take_alarms() {
-                eprintln!("{}: {alarm}", job.plan.name);
+                complain(format_args!("{}: {alarm}", job.plan.name));
                 lines = 0;
             }
         }

@@ -11,6 +11,8 @@ const DEFAULT: &str = "warn,caudal=info";
 pub fn init(json: bool) -> Result<(), String> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
     let lines = tracing_subscriber::fmt().with_env_filter(filter(wanted.as_deref())?).with_writer(std::io::stderr);
+    // A line that cannot be written would be complained of on the same stderr, with a panic.
+    let lines = lines.log_internal_errors(false);
     let installed = if json {
         lines.json().flatten_event(true).finish().try_init()
     } else {

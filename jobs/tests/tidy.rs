@@ -143,6 +143,27 @@ fn nothing_refers_to_the_machine_it_was_written_on() {
     none("paths and hosts are those that a stranger's machine has", violations);
 }
 
+/// Tests whose data is missing pass, and nobody reads what they print: `.ci/run` says it by this script.
+#[test]
+fn data_that_is_missing_is_named() {
+    let folder = std::env::temp_dir().join(format!("caudal-data-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join("repository/.ci")).unwrap();
+    let script = folder.join("repository/.ci/missing-data");
+    std::fs::copy(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/missing-data"), &script).unwrap();
+    let missing = || {
+        let output = std::process::Command::new("bash").arg(&script).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = missing();
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all[0].contains("nab.rs") && all[1].contains("schema_suite.rs"), "{all:?}");
+    std::fs::create_dir_all(folder.join("shared/data/nab/data")).unwrap();
+    assert_eq!(missing(), all[1..]);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[test]
 fn knowledge_flows_one_way() {
     none("jobs → connectors → pipeline, never back", crates::against_the_flow());

@@ -46,6 +46,7 @@ fn by_server(db: &DbError, message: &str, table: &str) -> Fault {
         DbError::Unauthorized => {
             Fault::Refused(format!("{message}; let the job's role do it: GRANT MODIFY, SELECT ON {table} TO …"))
         }
+        DbError::AuthenticationError if is_undecided(message) => Fault::Away(said),
         DbError::AuthenticationError => Fault::Refused(format!("{message}; check user and password of the sink")),
         DbError::Invalid | DbError::ServerError if is_too_large(message) => Fault::TooLarge(message.to_owned()),
         DbError::Invalid
@@ -66,10 +67,19 @@ fn is_too_large(message: &str) -> bool {
     ["oversized", "too large", "longer than maximum", "exceeds", "larger than"].iter().any(|words| message.contains(words))
 }
 
+/// Whether a node could not look the login up, its replicas being away: nobody has judged it, though the code is that of
+/// a wrong password.
+fn is_undecided(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["unable to perform authentication", "cannot achieve consistency"].iter().any(|words| message.contains(words))
+}
+
 /// Errors of connecting and of metadata nest the cause in many ways: its words are what is stable.
 pub fn by_words(said: String) -> Fault {
     let lower = said.to_lowercase();
-    if lower.contains("authentication") || lower.contains("bad credentials") {
+    if is_undecided(&lower) {
+        Fault::Away(said)
+    } else if lower.contains("authentication") || lower.contains("bad credentials") {
         Fault::Refused(format!("{said}; check user and password of the sink"))
     } else if lower.contains("certificate") {
         Fault::Refused(format!(
@@ -100,6 +110,17 @@ mod tests {
     fn connecting_is_tried_again_unless_the_login_is_wrong() {
         assert!(matches!(by_words("Connection refused (os error 111)".to_owned()), Fault::Away(_)));
         assert!(matches!(by_words("Database returned an error: Authentication failed".to_owned()), Fault::Refused(_)));
+        let wrong = "Provided username caudal and/or password are incorrect";
+        assert!(matches!(by_server(&DbError::AuthenticationError, wrong, "k.t"), Fault::Refused(_)));
         assert!(matches!(by_words("invalid peer certificate: UnknownIssuer".to_owned()), Fault::Refused(_)));
+    }
+
+    /// A cluster that starts lets a node answer before the replicas of its roles are there: the sink stopped for good, told
+    /// to check its password.
+    #[test]
+    fn a_login_that_cannot_be_looked_up_now_is_tried_again() {
+        let said = "Unable to perform authentication: Cannot achieve consistency level LOCAL_ONE";
+        assert!(matches!(by_server(&DbError::AuthenticationError, said, "k.t"), Fault::Away(_)));
+        assert!(matches!(by_words(format!("Database returned an error: Authentication failed: {said}")), Fault::Away(_)));
     }
 }

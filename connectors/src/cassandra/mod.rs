@@ -54,3 +54,4 @@ mod writer;
 
 pub use sink::{CassandraSink, ddl, refusals};
 pub use survey::{Survey, survey};
+pub use tables::dead_letters_name as dead_letters_table;

@@ -80,6 +80,11 @@ fn columns<const N: usize>(columns: [(&str, &str); N]) -> Vec<TableColumn> {
     columns.into_iter().map(|(name, cql_type)| column(name, cql_type)).collect()
 }
 
+/// The table of a job's dead letters, with its keyspace, as CQL names it.
+pub fn dead_letters_name(keyspace: &str, job: &str) -> String {
+    format!("{keyspace}.{}", table_name(job, "dead_letters"))
+}
+
 fn table_name(job: &str, what: &str) -> String {
     format!("{job}_{what}").replace('-', "_")
 }

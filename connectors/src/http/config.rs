@@ -34,7 +34,11 @@ pub struct Intake {
 pub struct Limits {
     /// Of one request.
     pub body_bytes_max: usize,
-    /// Requests whose bodies are in memory.
+    /// Of all requests whose records are not in the log yet; a body counts as far as it has arrived.
+    pub bodies_bytes_max: usize,
+    /// How long a body may take to arrive.
+    pub body_time_max: Duration,
+    /// Requests whose records are written at the same time.
     pub requests_max: usize,
     /// How long the answer waits for the binding before it is 202.
     pub wait_max: Duration,
@@ -42,6 +46,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body_bytes_max: 16 << 20, requests_max: 32, wait_max: Duration::from_secs(30) }
+        Limits {
+            body_bytes_max: 16 << 20,
+            bodies_bytes_max: 512 << 20,
+            body_time_max: Duration::from_secs(60),
+            requests_max: 32,
+            wait_max: Duration::from_secs(30),
+        }
     }
 }

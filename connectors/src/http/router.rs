@@ -10,11 +10,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use http_body_util::BodyExt;
 use serde_json::json;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The longest `Idempotency-Key`.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
@@ -25,8 +26,10 @@ const RETRY_AFTER_S: u32 = 2;
 /// A stream's intake with what its requests share.
 struct Target {
     intake: Intake,
-    /// Bodies that may still be taken into memory.
+    /// Bytes of bodies that may still be taken into memory.
     room: Semaphore,
+    /// Requests that may begin to write.
+    writers: Semaphore,
     /// The partition whose turn it is.
     turn: AtomicUsize,
 }
@@ -35,7 +38,12 @@ type Targets = Arc<[Target]>;
 
 /// The routes that take events, to be served beside others.
 pub fn router(intakes: Vec<Intake>) -> Router {
-    let target = |intake: Intake| Target { room: Semaphore::new(intake.limits.requests_max), intake, turn: AtomicUsize::new(0) };
+    let target = |intake: Intake| Target {
+        room: Semaphore::new(intake.limits.bodies_bytes_max),
+        writers: Semaphore::new(intake.limits.requests_max),
+        intake,
+        turn: AtomicUsize::new(0),
+    };
     let targets: Targets = intakes.into_iter().map(target).collect();
     Router::new().route("/v1/jobs/{job}/streams/{stream}/events", post(take)).with_state(targets)
 }
@@ -66,9 +74,8 @@ async fn take(
     let form = form(&headers)?;
     let idempotency_key = idempotency_key(&headers)?;
     let (partition, offsets) = {
-        let room = target.room.try_acquire();
-        let _room = room.map_err(|_| Problem::unavailable("too many requests at once", RETRY_AFTER_S))?;
-        let bytes = bytes(&headers, body, target.intake.limits.body_bytes_max).await?;
+        let (bytes, _room) = bytes(target, &headers, body).await?;
+        let _writer = target.writers.acquire().await.expect("writing is never closed");
         let found = records(&bytes, form).map_err(|cause| Problem::new(StatusCode::BAD_REQUEST, cause))?;
         let records = new_records(&found, &headers, idempotency_key.as_deref(), (target.intake.now)());
         append(target, partition(target, &headers), records).await?
@@ -104,18 +111,48 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-async fn bytes(headers: &HeaderMap, body: Body, most: usize) -> Result<axum::body::Bytes, Problem> {
-    let too_large = || {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes: send fewer records at once"))
-    };
+/// A body, and its share of the room.
+type Taken<'t> = (Vec<u8>, SemaphorePermit<'t>);
+
+/// Takes a body into memory, within its time.
+async fn bytes<'t>(target: &'t Target, headers: &HeaderMap, body: Body) -> Result<Taken<'t>, Problem> {
+    let limits = &target.intake.limits;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse::<usize>().ok());
-    if declared.is_some_and(|len| len > most) {
-        return Err(too_large());
+    if declared.is_some_and(|len| len > limits.body_bytes_max) {
+        return Err(too_large(limits.body_bytes_max));
     }
-    axum::body::to_bytes(body, most).await.map_err(|error| {
-        let over = std::error::Error::source(&error).is_some_and(|e| e.to_string().contains("length limit"));
-        if over { too_large() } else { Problem::new(StatusCode::BAD_REQUEST, format!("the body did not arrive: {error}")) }
+    tokio::time::timeout(limits.body_time_max, arriving(target, body)).await.unwrap_or_else(|_| {
+        let within = limits.body_time_max.as_secs_f64();
+        let detail =
+            format!("the body did not arrive within {within} s, and nothing of it was taken: send fewer records at once");
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
     })
+}
+
+/// What has arrived is counted, not what will: whoever stalls keeps no room from others.
+async fn arriving(target: &Target, mut body: Body) -> Result<Taken<'_>, Problem> {
+    let most = target.intake.limits.body_bytes_max;
+    let (mut bytes, mut held) = (Vec::new(), room(target, 0)?);
+    while let Some(frame) = body.frame().await {
+        let broken = |error| Problem::new(StatusCode::BAD_REQUEST, format!("the body did not arrive: {error}"));
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        if bytes.len() + data.len() > most {
+            return Err(too_large(most));
+        }
+        held.merge(room(target, data.len())?);
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, held))
+}
+
+fn room(target: &Target, len: usize) -> Result<SemaphorePermit<'_>, Problem> {
+    let busy = || Problem::unavailable("too much is arriving at once", RETRY_AFTER_S);
+    let len = u32::try_from(len).map_err(|_| busy())?;
+    target.room.try_acquire_many(len).map_err(|_| busy())
+}
+
+fn too_large(most: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes: send fewer records at once"))
 }
 
 fn new_records(found: &[&[u8]], headers: &HeaderMap, idempotency_key: Option<&str>, now_us: i64) -> Vec<NewRecord> {

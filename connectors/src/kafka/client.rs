@@ -48,7 +48,8 @@ impl Health {
         self.facts.lock().expect("no thread panics while it holds this lock")
     }
 
-    /// The login or certificate that was refused, if one was.
+    /// The login or certificate that was refused last, if nothing has shown since that it is taken. It may still pass:
+    /// a broker that has just started refuses logins that it has not read yet.
     pub(super) fn refusal(&self) -> Option<String> {
         self.facts().refusal.clone()
     }
@@ -68,21 +69,24 @@ impl Health {
         self.facts().partitions.get(topic).and_then(|partitions| partitions.get(&partition)).copied()
     }
 
-    /// Something arrived: a broker answers.
+    /// Something arrived: a broker answers, and so has let us in.
     pub(super) fn answered(&self) {
-        self.facts().down = None;
+        let mut facts = self.facts();
+        (facts.down, facts.refusal) = (None, None);
     }
 
     fn failed(&self, error: &KafkaError, reason: &str) {
         let mut facts = self.facts();
         match code(error) {
             Some(Code::PartitionEOF) => return,
-            Some(code) if is_login(code) => facts.refusal = Some(reason.to_owned()),
+            Some(code) if is_login(code) && !is_lost_on_the_way(reason) => facts.refusal = Some(reason.to_owned()),
             // «1/1 brokers are down» says less than what was said just before.
             Some(Code::AllBrokersDown) => {
                 facts.down = Some(if facts.reason.is_empty() { reason.to_owned() } else { facts.reason.clone() });
                 return;
             }
+            // The broker that refused us is away now: what it would say when it is back is not known.
+            _ if facts.refusal.as_deref().is_some_and(|refusal| broker_of(refusal) == broker_of(reason)) => facts.refusal = None,
             _ => {}
         }
         facts.reason = reason.to_owned();
@@ -92,7 +96,7 @@ impl Health {
         let up = |node: i32| statistics.brokers.values().any(|broker| broker.nodeid == node && broker.is_up());
         let mut facts = self.facts();
         if statistics.brokers.values().any(BrokerStatistics::is_up) {
-            facts.down = None;
+            (facts.down, facts.refusal) = (None, None);
         }
         facts.partitions.clear();
         for (topic, of_topic) in &statistics.topics {
@@ -102,6 +106,16 @@ impl Health {
             facts.partitions.insert(topic.clone(), fetching.collect());
         }
     }
+}
+
+/// Whether a failed login is a connection that was lost while logging in, which librdkafka reports under the same code.
+fn is_lost_on_the_way(reason: &str) -> bool {
+    ["handshake failed: Local:", "hung up from peer", "Disconnected"].iter().any(|words| reason.contains(words))
+}
+
+/// The broker that a reason tells of: it begins with the address.
+fn broker_of(reason: &str) -> &str {
+    reason.split_once(": ").map_or(reason, |(broker, _)| broker)
 }
 
 /// The few numbers of librdkafka's statistics that are used here.
@@ -169,7 +183,8 @@ impl ConsumerContext for Watch {}
 /// The partitions of a topic, or of all topics.
 pub(super) type Topics = BTreeMap<String, Vec<i32>>;
 
-/// Asks for the partitions of `topic`, or of all topics, until there is an answer, a refusal, or no more time.
+/// Asks for the partitions of `topic`, or of all topics, until there is an answer or no more time. A refused login is
+/// believed only then: it can be that of a broker which has just started.
 ///
 /// `events` serves the client's events; it may wait a little, and does when there is none.
 pub(super) fn topics<C: ClientContext>(
@@ -182,9 +197,6 @@ pub(super) fn topics<C: ClientContext>(
     let deadline = Instant::now() + ANSWER_LIMIT;
     loop {
         events();
-        if let Some(reason) = health.refusal() {
-            return Err(refused(brokers, &reason));
-        }
         let failure = match client.fetch_metadata(topic, ATTEMPT) {
             Ok(metadata) => {
                 health.answered();
@@ -271,11 +283,70 @@ mod tests {
         assert_eq!(watch.0.down(), None);
     }
 
+    const REFUSED: &str = "sasl_ssl://a:1/bootstrap: SASL authentication error: invalid credentials";
+
     #[test]
-    fn a_refused_login_is_remembered() {
+    fn a_refused_login_is_remembered_until_a_broker_answers() {
         let watch = Watch::default();
-        watch.error(KafkaError::Global(Code::Authentication), "invalid credentials");
-        watch.error(KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
-        assert_eq!(watch.0.refusal().as_deref(), Some("invalid credentials"));
+        let refuse = || {
+            watch.error(KafkaError::Global(Code::Authentication), REFUSED);
+            watch.error(KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
+            assert_eq!(watch.0.refusal().as_deref(), Some(REFUSED));
+        };
+        refuse();
+        watch.0.answered();
+        assert_eq!((watch.0.refusal(), watch.0.down()), (None, None));
+        refuse();
+        watch.stats_raw(STATISTICS.as_bytes());
+        assert_eq!(watch.0.refusal(), None);
+    }
+
+    /// A broker that restarts cuts off whoever is logging in: the job stopped for good, told that its login is wrong.
+    /// librdkafka gives that the code of a refused login, `__AUTHENTICATION`.
+    #[test]
+    fn a_connection_that_is_lost_while_logging_in_is_no_refusal() {
+        for lost in [
+            "SASL PLAIN mechanism handshake failed: Local: Broker transport failure: broker's supported mechanisms: ",
+            "SASL PLAIN mechanism handshake failed: Local: Timed out: broker's supported mechanisms: ",
+            "Disconnected: hung up from peer in state AUTH_LEGACY",
+        ] {
+            let watch = Watch::default();
+            watch.error(KafkaError::Global(Code::Authentication), &format!("sasl_ssl://a:1/bootstrap: {lost}"));
+            assert_eq!(watch.0.refusal(), None, "{lost}");
+            assert!(watch.0.reason().contains(lost), "it is told all the same");
+        }
+        let watch = Watch::default();
+        let unknown = "sasl_ssl://a:1/bootstrap: SASL X mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's \
+                       supported mechanisms: PLAIN";
+        watch.error(KafkaError::Global(Code::Authentication), unknown);
+        assert_eq!(watch.0.refusal().as_deref(), Some(unknown));
+    }
+
+    #[test]
+    fn a_broker_that_refused_and_then_went_away_is_away() {
+        let watch = Watch::default();
+        watch.error(KafkaError::Global(Code::Authentication), REFUSED);
+        let away = |broker: &str| format!("sasl_ssl://{broker}/bootstrap: Connect to ipv4#1.1.1.1:1 failed: Connection refused");
+        watch.error(KafkaError::Global(Code::BrokerTransportFailure), &away("b:2"));
+        assert_eq!(watch.0.refusal().as_deref(), Some(REFUSED), "another one's absence says nothing of the login");
+        watch.error(KafkaError::Global(Code::BrokerTransportFailure), &away("a:1"));
+        assert_eq!(watch.0.refusal(), None);
+    }
+
+    /// What was refused before is asked again, and an answer counts for more.
+    #[test]
+    fn a_refusal_that_has_passed_does_not_stop_a_question() {
+        use rdkafka::consumer::{BaseConsumer, Consumer};
+        let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 2, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let watch = Watch::default();
+        watch.error(KafkaError::Global(Code::Authentication), REFUSED);
+        let mut config = rdkafka::ClientConfig::new();
+        config.set("bootstrap.servers", &brokers);
+        let consumer: BaseConsumer<Watch> = config.create_with_context(watch.clone()).unwrap();
+        let found = topics(consumer.client(), &watch.0, &brokers, Some("t"), || drop(consumer.poll(ATTEMPT / 10)));
+        assert_eq!(found, Ok(Topics::from([("t".to_owned(), vec![0, 1])])));
+        assert_eq!(watch.0.refusal(), None);
     }
 }

@@ -3,7 +3,9 @@
 use super::config::Config;
 use super::error;
 use caudal_pipeline::ports::sink::SinkError;
-use redis::{Client, Connection, ConnectionAddr, IntoConnectionInfo, RedisError, TlsCertificates};
+use redis::{
+    Client, Connection, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates,
+};
 use std::time::Duration;
 
 /// To wait for a connection at most.
@@ -17,18 +19,40 @@ const OLDEST_WITH_SCRIPTS: (u32, u32) = (6, 2);
 
 /// Connects and logs in.
 pub fn open(config: &Config) -> Result<Connection, SinkError> {
-    let client = client(config)?;
+    let info = info(config)?;
+    let login = info.redis_settings().clone();
+    let client = client(config, info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name()))?;
     let failed = |error: RedisError| error::sink_error(&config.place(), "connect to Redis", &error);
-    let connection = client.get_connection_with_timeout(CONNECT_TIMEOUT).map_err(failed)?;
+    let mut connection = client.get_connection_with_timeout(CONNECT_TIMEOUT).map_err(failed)?;
     connection.set_read_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
     connection.set_write_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
+    log_in(&mut connection, &login).map_err(failed)?;
     Ok(connection)
 }
 
-fn client(config: &Config) -> Result<Client, SinkError> {
+/// Says who we are and chooses the database. The client library would do it too, but hides what the server answers: a
+/// server that is full for now would look like one that refuses our password.
+fn log_in(connection: &mut Connection, login: &RedisConnectionInfo) -> Result<(), RedisError> {
+    if let Some(password) = login.password() {
+        redis::cmd("AUTH").arg(login.username()).arg(password).exec(connection)?;
+    }
+    match login.db() {
+        0 => Ok(()),
+        db => redis::cmd("SELECT").arg(db).exec(connection),
+    }
+}
+
+fn info(config: &Config) -> Result<ConnectionInfo, SinkError> {
+    config.url.as_str().into_connection_info().map_err(|error| no_address(config, error))
+}
+
+fn no_address(config: &Config, error: RedisError) -> SinkError {
+    SinkError::Stop(format!("{} is not an address of a Redis server: {error}", config.place()))
+}
+
+fn client(config: &Config, info: ConnectionInfo) -> Result<Client, SinkError> {
     let place = config.place();
-    let wrong = |error: RedisError| SinkError::Stop(format!("{place} is not an address of a Redis server: {error}"));
-    let info = config.url.as_str().into_connection_info().map_err(wrong)?;
+    let wrong = |error: RedisError| no_address(config, error);
     if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
         return match &config.tls_ca {
             None => Client::open(info).map_err(wrong),
@@ -96,6 +120,7 @@ fn told<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader, Write};
 
     #[test]
     fn a_version_is_read_from_what_the_server_tells() {
@@ -117,7 +142,45 @@ mod tests {
     #[test]
     fn an_authority_without_encryption_is_a_mistake() {
         let config = Config { url: "redis://h:1".to_owned(), tls_ca: Some("ca.pem".to_owned()), board_groups_max: 1 };
-        let Err(SinkError::Stop(said)) = client(&config).map(|_| ()) else { panic!("it must stop") };
+        let Err(SinkError::Stop(said)) = client(&config, info(&config).unwrap()).map(|_| ()) else { panic!("it must stop") };
         assert!(said.contains("rediss://"), "{said}");
+    }
+
+    /// A server that reads commands and answers each AUTH with `answer`, all others with OK.
+    fn server(answer: &'static str) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://me:secret@{}/3", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            // A command is an array: `*N`, then for each part its length and its text, a line each.
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let mut answers = stream;
+            while let Some(head) = lines.next() {
+                let parts: usize = head[1..].parse().unwrap();
+                let command: Vec<String> = lines.by_ref().take(2 * parts).collect();
+                let answer = if command[1] == "AUTH" { answer } else { "+OK" };
+                write!(answers, "{answer}\r\n").unwrap();
+            }
+        });
+        url
+    }
+
+    /// A server that was full for a moment stopped the sink for good: the client library calls whatever is answered to
+    /// AUTH a wrong password.
+    #[test]
+    fn only_a_login_that_is_wrong_stops_the_sink() {
+        let open = |answer| {
+            let url = server(answer);
+            super::open(&Config { url, tls_ca: None, board_groups_max: 1 }).map(|_| ())
+        };
+        assert!(open("+OK").is_ok());
+        for passing in ["-ERR max number of clients reached", "-LOADING Redis is loading the dataset in memory"] {
+            let Err(SinkError::Retry(said)) = open(passing) else { panic!("{passing} is worth trying again") };
+            assert!(!said.contains("secret") && !said.contains("password"), "{said}");
+        }
+        for wrong in ["-WRONGPASS invalid username-password pair", "-NOPERM no permissions", "-ERR invalid password"] {
+            let Err(SinkError::Stop(said)) = open(wrong) else { panic!("{wrong} must stop") };
+            assert!(said.contains("check user and password"), "{said}");
+        }
     }
 }

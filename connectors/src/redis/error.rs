@@ -65,6 +65,7 @@ fn by_code(code: &str, details: &str) -> Refusal {
         "NOPERM" => Refusal::Login,
         "WRONGTYPE" => Refusal::ForeignKey,
         "MOVED" | "ASK" | "CROSSSLOT" => Refusal::Cluster,
+        "ERR" if details.contains("invalid password") || details.contains("without any password configured") => Refusal::Login,
         "ERR" if details.contains("function not found") => Refusal::FunctionsMissing,
         "ERR" if details.contains("unknown command") => Refusal::NoFunctions,
         // What a function's own call was refused with arrives as text.

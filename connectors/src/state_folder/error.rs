@@ -47,6 +47,14 @@ pub enum StateFolderError {
         /// On which file.
         path: String,
     },
+    /// Something that is no folder is in the way: a file, or a link to nowhere.
+    #[error("cannot {attempted} {path}: something on this path is not a folder; name another one with --state")]
+    NoFolder {
+        /// What was attempted.
+        attempted: &'static str,
+        /// Which folder.
+        path: String,
+    },
     /// Anything else.
     #[error("cannot {attempted} {path}: {cause}")]
     Io {
@@ -66,6 +74,7 @@ impl StateFolderError {
         match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StateFolderError::Full { attempted, path },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StateFolderError::Denied { attempted, path },
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => StateFolderError::NoFolder { attempted, path },
             _ => StateFolderError::Io { attempted, path, cause },
         }
     }

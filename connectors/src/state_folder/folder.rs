@@ -44,13 +44,6 @@ impl StateFolder {
         Arc::clone(&self.blobs)
     }
 
-    /// The folder for files that generation `generation` changes (embedded store, local log); made if missing.
-    pub fn generation(&self, generation: u64) -> Result<PathBuf, StateFolderError> {
-        let folder = self.path.join("generation").join(format!("{generation:08}"));
-        create_folders(&folder).map_err(|e| StateFolderError::io("create", &folder, e))?;
-        Ok(folder)
-    }
-
     /// Gives back the space set aside, for the last writes on a full disk; false if it was given back already.
     pub fn release_reserve(&self) -> Result<bool, StateFolderError> {
         let path = self.path.join("reserve");

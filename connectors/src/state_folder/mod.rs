@@ -1,11 +1,10 @@
 //! The state folder: one directory that holds all a job must not lose.
 //!
 //! ```text
-//! FOLDER/JOB             the job's name; a folder belongs to one job for ever
-//!        lock            held by the running process, holds its pid
-//!        reserve         16 MiB that are given back when the disk is full, so that the job can end in order
-//!        blobs/…         the state port: commit log, checkpoints, ledger runs; immutable files
-//!        generation/G/…  files that change, written by generation G only and never by two processes
+//! FOLDER/JOB      the job's name; a folder belongs to one job for ever
+//!        lock     held by the running process, holds its pid
+//!        reserve  16 MiB that are given back when the disk is full, so that the job can end in order
+//!        blobs/…  the state port: commit log, checkpoints, ledger runs; immutable files
 //! ```
 //!
 //! The guarantee: a blob is visible whole or not at all, is durable when `create` returns, and of two processes that

@@ -3,7 +3,7 @@
 use super::base64::encode;
 use super::error::InspectError;
 use super::figures::{counted, table, wrapped};
-use crate::run::STORE_FILE;
+use super::letter_store::{StoreArgs, open};
 use caudal_connectors::embedded::read::{DeadLetterQuery, Store, StoredDeadLetter};
 use caudal_pipeline::bound::spaced;
 use caudal_pipeline::record::Reason;
@@ -12,7 +12,6 @@ use caudal_pipeline::time::Version;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
 
 /// List, show and export the records that a job refused, with the reason, the place and the original bytes.
 #[derive(Clone, Debug, clap::Args)]
@@ -62,17 +61,6 @@ pub enum DeadLettersVerb {
     },
 }
 
-/// Where dead letters are kept.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct StoreArgs {
-    /// The folder of the job's state.
-    #[arg(long, env = "CAUDAL_STATE", value_name = "DIR")]
-    pub state: Option<PathBuf>,
-    /// The embedded store's file itself.
-    #[arg(long, value_name = "FILE", conflicts_with = "state")]
-    pub store: Option<PathBuf>,
-}
-
 /// Which dead letters.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct FilterArgs {
@@ -116,19 +104,6 @@ pub fn dead_letters(args: &DeadLettersArgs, out: &mut dyn Write) -> Result<u8, I
         DeadLettersVerb::Export { store, filter } => export(&open(store)?, &query(filter)?, out)?,
     }
     Ok(0)
-}
-
-fn open(args: &StoreArgs) -> Result<Store, InspectError> {
-    let path = match (&args.store, &args.state) {
-        (Some(store), _) => store.clone(),
-        (None, Some(state)) => state.join(STORE_FILE),
-        (None, None) => {
-            return Err(InspectError::Usage(
-                "name the job's state folder with --state, or the store's file with --store".to_owned(),
-            ));
-        }
-    };
-    Ok(Store::open(&path)?)
 }
 
 fn query(filter: &FilterArgs) -> Result<DeadLetterQuery, InspectError> {

@@ -17,6 +17,7 @@ pub mod documents;
 mod error;
 mod figures;
 pub mod generate;
+pub mod letter_store;
 pub mod memory;
 pub mod picture;
 mod stores;

@@ -4,9 +4,12 @@ use super::RunError;
 use super::clock::Clock;
 use crate::jobfile::{GenerateSpec, HttpSpec, Job, SourceSpec};
 use caudal_connectors::generate::{Generator, Pace, Profile};
+use caudal_connectors::kafka::config::{SourceConfig, Start};
+use caudal_connectors::kafka::source::KafkaSource;
 use caudal_connectors::local_log::{self, LocalLog, Options, TornTail};
 use caudal_connectors::state_folder::StateFolder;
-use caudal_connectors::{file, generate, kafka};
+use caudal_connectors::{file, generate};
+use caudal_pipeline::log::{LogError, streams_begun};
 use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::source::{Source, SourceError};
 use std::collections::BTreeMap;
@@ -37,7 +40,7 @@ pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<Built, Ru
     for (stream, spec) in &job.sources {
         let (name, position) = (&job.plan.streams[*stream].name, *stream as u32);
         let source: Arc<dyn Source> = match spec {
-            SourceSpec::Kafka(config) => Arc::new(kafka_source(config, folder)?),
+            SourceSpec::Kafka(config) => Arc::new(kafka_source(config, position, folder)?),
             SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
             SourceSpec::Generate(spec) => {
                 let (source, began_us) = generator(name, spec, folder, clock)?;
@@ -63,10 +66,21 @@ fn local_log(stream: &str, spec: &HttpSpec, folder: &StateFolder) -> Result<Log,
     Ok(Log { log, torn })
 }
 
-fn kafka_source(config: &kafka::config::SourceConfig, folder: &StateFolder) -> Result<kafka::source::KafkaSource, RunError> {
-    let source = kafka::source::KafkaSource::new(config.clone()).map_err(refused)?;
-    let known = folder.blobs().list("log/").map_err(|error| RunError::Failed(error.to_string()))?;
-    Ok(if known.is_empty() { source } else { source.resumed() })
+fn kafka_source(config: &SourceConfig, stream: u32, folder: &StateFolder) -> Result<KafkaSource, RunError> {
+    let source = KafkaSource::new(config.clone()).map_err(refused)?;
+    // Only a job that would begin at the end has to know whether it has begun.
+    let resumed = config.start == Start::Latest && has_begun(stream, folder)?;
+    Ok(if resumed { source.resumed() } else { source })
+}
+
+/// Whether an earlier run has seen a partition of the stream; one that never reached its broker has not, and `start`
+/// still holds.
+fn has_begun(stream: u32, folder: &StateFolder) -> Result<bool, RunError> {
+    match streams_begun(&*folder.blobs()) {
+        Ok(begun) => Ok(begun.contains(&stream)),
+        Err(LogError::Blob(error)) => Err(RunError::Failed(error.to_string())),
+        Err(error) => Err(RunError::Refused(error.to_string())),
+    }
 }
 
 fn refused(error: SourceError) -> RunError {
@@ -100,4 +114,30 @@ pub fn profile_mistakes(spec: &GenerateSpec, mistakes: &[generate::Mistake]) -> 
     let place = spec.path.as_deref().unwrap_or("generate");
     let lines = mistakes.iter().map(|mistake| format!("{place}  {}   {}", mistake.path, mistake.message));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use caudal_pipeline::log::{Bind, CommitLog, Generation, LogRecord, StreamBind};
+    use caudal_pipeline::record::{Offset, Partition};
+    use caudal_pipeline::time::{Epoch, Version};
+
+    /// A first run that never reached its broker left `log/` and no position: the next one began at the first record of
+    /// the topic instead of at its end, and counted years.
+    #[test]
+    fn a_stream_begins_when_its_broker_is_first_reached() {
+        let path = std::env::temp_dir().join(format!("caudal-begun-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let folder = StateFolder::open(&path, "late", false).unwrap();
+        let (mut log, _) = CommitLog::open(folder.blobs()).unwrap();
+        log.append(&LogRecord::Generation(Generation { generation: 1, fingerprint: 7, workers: 1 })).unwrap();
+        assert!(!has_begun(0, &folder).unwrap());
+        let added = vec![(Partition { topic: "t".into(), number: 0 }, Offset(5))];
+        let streams = vec![StreamBind { added, ..StreamBind::default() }];
+        log.append(&LogRecord::Bind(Bind { epoch: Epoch(1), opened: Version(1), tables: 0, streams, closes: false })).unwrap();
+        assert!(has_begun(0, &folder).unwrap() && !has_begun(1, &folder).unwrap());
+        drop(folder);
+        std::fs::remove_dir_all(path).unwrap();
+    }
 }

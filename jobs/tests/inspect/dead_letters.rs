@@ -3,7 +3,8 @@
 use super::Scratch;
 use caudal_connectors::context::SinkContext;
 use caudal_connectors::embedded::{Config, Sink};
-use caudal_jobs::inspect::dead_letters::{DeadLettersVerb, FilterArgs, StoreArgs};
+use caudal_jobs::inspect::dead_letters::{DeadLettersVerb, FilterArgs};
+use caudal_jobs::inspect::letter_store::StoreArgs;
 use caudal_jobs::inspect::{DeadLettersArgs, InspectError, dead_letters};
 use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Sink as _};
 use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection, Violation};
@@ -31,7 +32,7 @@ fn letter(offset: u64, reason: Reason, violations: &[(&str, &str)], payload: Opt
 fn store(scratch: &Scratch) -> StoreArgs {
     let state = scratch.0.join("state");
     let context = SinkContext { job: "wind-farm".into(), views: vec![], streams: vec!["readings".into()] };
-    let mut sink = Sink::new(Config { path: state.join("store.sqlite") }, context);
+    let mut sink = Sink::new(Config { path: state.join("wind-farm/store.sqlite") }, context);
     sink.prepare().unwrap();
     let dead_letters = vec![
         letter(
@@ -45,7 +46,7 @@ fn store(scratch: &Scratch) -> StoreArgs {
         letter(20, Reason::Schema, &[("/unit", "missing")], Some(b"{\"n\":\"\x1b[31mred\"}")),
     ];
     sink.write(&Cut { to: Epoch(1), version: Version(NOON_US + 60_000_000), dead_letters, ..Cut::default() }).unwrap();
-    StoreArgs { state: Some(state), store: None }
+    StoreArgs { state, job: None, store: None }
 }
 
 fn run(verb: DeadLettersVerb) -> String {
@@ -139,12 +140,70 @@ fn what_cannot_be_asked_is_told_with_its_remedy() {
     assert!(refused(list(&store, filter)).to_string().contains("did you mean `schema`?"));
     let filter = FilterArgs { since: Some("yesterday".into()), ..FilterArgs::default() };
     assert!(refused(list(&store, filter)).to_string().contains("2026-01-31T12:00:00Z"));
-    assert!(refused(list(&StoreArgs::default(), FilterArgs::default())).to_string().contains("--state"));
-    let nowhere = StoreArgs { state: Some(scratch.0.join("nowhere")), store: None };
-    let error = refused(list(&nowhere, FilterArgs::default()));
-    assert!(error.to_string().contains("does not exist") && error.exit_code() == 2, "{error}");
     for (name, said) in [("17", "is no dead letter's name"), ("readings:wind.readings/3@1", "there is no dead letter")] {
         let error = refused(DeadLettersVerb::Show { name: name.into(), store: store.clone(), json: false });
         assert!(error.to_string().contains(said), "{error}");
     }
+}
+
+/// `--state` and CAUDAL_STATE mean what they mean for `run`: the folder above those of the jobs.
+#[test]
+fn the_store_is_found_below_the_state_of_all_jobs() {
+    let scratch = Scratch::new("found");
+    let store = store(&scratch);
+    let listed = |args: &StoreArgs| run(list(args, FilterArgs::default())).contains("4 dead letters");
+    let told = |args: &StoreArgs| {
+        let error = refused(list(args, FilterArgs::default()));
+        assert_eq!(error.exit_code(), 2, "{error}");
+        error.to_string()
+    };
+    let named = |job: &str| StoreArgs { job: Some(job.into()), ..store.clone() };
+    assert!(listed(&store) && listed(&named("wind-farm")));
+    let file = store.state.join("wind-farm/store.sqlite");
+    assert!(listed(&StoreArgs { store: Some(file), ..store.clone() }), "by its file");
+    assert!(told(&named("wind")).contains("no state of a job wind in"), "{}", told(&named("wind")));
+    assert!(told(&named("wind")).contains("there is that of wind-farm"));
+
+    let other = store.state.join("tides");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("JOB"), "tides\n").unwrap();
+    assert!(told(&store).contains("several jobs, tides, wind-farm: choose one with --job"), "{}", told(&store));
+    assert!(listed(&named("wind-farm")));
+    assert!(told(&named("tides")).contains("as in `--job jobs/tides`"), "{}", told(&named("tides")));
+
+    let own = StoreArgs { state: other, ..store.clone() };
+    assert!(told(&own).contains("is the state of one job: name the folder that it lies in"), "{}", told(&own));
+    let nowhere = StoreArgs { state: scratch.0.join("nowhere"), ..store.clone() };
+    assert!(told(&nowhere).contains("CAUDAL_STATE"), "{}", told(&nowhere));
+}
+
+/// The ready-made jobs keep theirs in Cassandra and Kafka: where, and how to read them, is told.
+#[test]
+fn where_other_sinks_keep_them_is_told_with_a_command() {
+    let scratch = Scratch::new("elsewhere");
+    let told = |job: &str| {
+        let job = Some(format!("{}/{job}", env!("CARGO_MANIFEST_DIR")));
+        let error = refused(list(&StoreArgs { state: scratch.0.clone(), job, store: None }, FilterArgs::default()));
+        assert_eq!(error.exit_code(), 2, "{error}");
+        error.to_string()
+    };
+    let text = told("event-pipeline");
+    for said in [
+        "the dead letters of event-pipeline are not in ",
+        "sink cold keeps them in Cassandra, table caudal.event_pipeline_dead_letters:\n    cqlsh localhost 9042 -e \"SELECT ",
+        " AND stream IN ('events', 'severe_incidents') LIMIT 20\"",
+        "sink bus publishes them to Kafka, topic deadletter.validation:\n    kafka-console-consumer.sh --bootstrap-server localhost:9092 ",
+        " --topic deadletter.validation --from-beginning",
+    ] {
+        assert!(text.contains(said), "{said} in\n{text}");
+    }
+    let file = scratch.file(
+        "job.yaml",
+        "caudal: 1\nname: silent\nstreams:\n  s:\n    from: {http: {}}\n    event_time: /t\n    lateness: 1h\n    fields: {f: {at: /f, type: \
+         text}}\nviews:\n  v: {from: s, window: {tumbling: 1m}, group_by: [f], select: {n: count()}}\nsinks:\n  hot: {redis: {url: \
+         'redis://localhost'}}\n",
+    );
+    let args = StoreArgs { state: scratch.0.clone(), job: Some(file.display().to_string()), store: None };
+    let said = refused(list(&args, FilterArgs::default())).to_string();
+    assert!(said.contains("no sink of silent keeps dead letters"), "{said}");
 }

@@ -13,8 +13,10 @@ mod record;
 
 pub use record::{Bind, Checkpoint, Generation, LogRecord, PartitionBind, StreamBind};
 
+use crate::engine::Manifest;
 use crate::ports::blobs::{BlobError, Blobs, Created};
 use record::{decode, encode};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Why the log could not be read or appended to.
@@ -132,6 +134,34 @@ impl CommitLog {
     }
 }
 
+/// The streams of which a bind or a checkpoint of the log knows a partition. Takes nothing, so it may be asked before the
+/// start; a manifest that cannot be read is passed over, for the start judges those.
+pub fn streams_begun(blobs: &dyn Blobs) -> Result<BTreeSet<u32>, LogError> {
+    let mut begun = BTreeSet::new();
+    for name in blobs.list("log/")? {
+        let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
+        let bytes = match blobs.read(&name) {
+            // Pruned since it was listed, by a process that this one is taking over from.
+            Err(BlobError::Missing(_)) => continue,
+            bytes => bytes?,
+        };
+        match decode(seq, &bytes).map_err(|what| damaged(seq, what))?.1 {
+            LogRecord::Bind(bind) => {
+                let known = bind.streams.iter().filter(|stream| !stream.added.is_empty() || !stream.partitions.is_empty());
+                begun.extend(known.map(|stream| stream.stream));
+            }
+            LogRecord::Checkpoint(checkpoint) => {
+                let manifest =
+                    blobs.read(&checkpoint.manifest).ok().and_then(|bytes| postcard::from_bytes::<Manifest>(&bytes).ok());
+                let streams = manifest.map(|manifest| manifest.streams).unwrap_or_default();
+                begun.extend(streams.iter().filter(|(_, state)| !state.partitions.is_empty()).map(|(stream, _)| *stream));
+            }
+            LogRecord::Generation(_) => {}
+        }
+    }
+    Ok(begun)
+}
+
 fn damaged(seq: u64, what: impl Into<String>) -> LogError {
     LogError::Damaged { seq, what: what.into() }
 }
@@ -165,8 +195,10 @@ pub fn decode_record(seq: u64, bytes: &[u8]) -> Result<LogRecord, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::SourceState;
     use crate::ports::blobs::MemoryBlobs;
-    use crate::time::{Epoch, Version};
+    use crate::record::{Offset, Partition};
+    use crate::time::{Epoch, EventTime, Version};
 
     fn bind(epoch: u64) -> LogRecord {
         LogRecord::Bind(Bind {
@@ -221,5 +253,41 @@ mod tests {
         log.prune(3).unwrap();
         let (_, records) = CommitLog::open(blobs).unwrap();
         assert_eq!(records, [(3, bind(3)), (4, bind(4))]);
+    }
+
+    #[test]
+    fn a_stream_has_begun_once_a_partition_of_it_is_known() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let begun = || streams_begun(&*blobs).unwrap().into_iter().collect::<Vec<u32>>();
+        let (mut log, _) = CommitLog::open(blobs.clone()).unwrap();
+        log.append(&LogRecord::Generation(Generation { generation: 1, fingerprint: 7, workers: 1 })).unwrap();
+        log.append(&bind(1)).unwrap();
+        assert!(begun().is_empty(), "started, and nothing was reached");
+
+        let partition = || Partition { topic: "t".into(), number: 0 };
+        let found = |stream| StreamBind { stream, added: vec![(partition(), Offset(5))], ..StreamBind::default() };
+        let streams = vec![found(2), StreamBind { stream: 3, ..StreamBind::default() }];
+        log.append(&LogRecord::Bind(Bind { epoch: Epoch(2), opened: Version(2000), tables: 0, streams, closes: false })).unwrap();
+        assert_eq!(begun(), [2]);
+
+        // A checkpoint knows what the binds before it knew, which are removed then.
+        let known = |partitions| SourceState { watermark: EventTime(0), partitions };
+        let manifest = Manifest {
+            epoch: Epoch(2),
+            opened: Version(2000),
+            fingerprint: 7,
+            streams: [(2, known(vec![(partition(), Offset(5), None)])), (3, known(vec![]))].into(),
+            counts: vec![],
+            row_counts: Default::default(),
+            state: vec![],
+            ledger: vec![],
+            cursors: Default::default(),
+            ended: false,
+        };
+        blobs.create("manifest/2", &postcard::to_stdvec(&manifest).unwrap()).unwrap();
+        let seq =
+            log.append(&LogRecord::Checkpoint(Checkpoint { epoch: Epoch(2), manifest: "manifest/2".into(), hash: 0 })).unwrap();
+        log.prune(seq).unwrap();
+        assert_eq!(begun(), [2]);
     }
 }
