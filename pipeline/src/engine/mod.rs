@@ -709,8 +709,9 @@ impl Engine {
         positions: BTreeMap<u32, SourceState>,
         now: Now,
     ) {
-        self.ledger.freeze();
+        // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
         let cursors = self.cursors.lock().expect("no thread panics while it holds the cursors").clone();
+        self.ledger.freeze();
         let manifest = Manifest {
             epoch,
             opened,

@@ -6,16 +6,17 @@
 //! the same cut.
 
 use super::key::{Key, RowKey, RowValue};
+use super::owed::{Effect, Passings, Rule, expiry};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
-use crate::plan::{Plan, ViewPlan, WindowPlan};
+use crate::plan::{Plan, ViewPlan};
 use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, ViewProgress};
 use crate::record::Event;
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Span, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// When rows of a view are written.
@@ -71,7 +72,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// W at the cursor.
-    fn watermark(&self, stream: usize) -> EventTime {
+    pub(super) fn watermark(&self, stream: usize) -> EventTime {
         self.watermarks.get(stream).copied().unwrap_or(EventTime::MIN)
     }
 
@@ -126,23 +127,33 @@ impl Follower {
             progress: self.progress(&info),
             ..Cut::default()
         };
-        let span = Between { ledger, cursor, end, info };
+        let mut passings = Passings::new(ledger, cursor.epoch, end);
         for kept in self.kept.clone() {
+            let Some(rule) = self.rule(&kept, cursor, end, &info, &mut next) else { continue };
             let first = cut.rows.len();
-            let mut owed = self.owed(&kept, &span, &changed, &mut next)?;
-            owed.sort_by(|a, b| (a.end, &a.group, a.start).cmp(&(b.end, &b.group, b.start)));
-            cut.rows.append(&mut owed);
+            cut.rows.append(&mut owed(ledger, &rule, &changed, &mut passings)?);
             if kept.board_groups_max > 0 {
-                self.board(&kept, &span, &cut.rows[first..], &mut cut.latest)?;
+                self.board(&kept, &rule, &mut passings, &cut.rows[first..], &mut cut.latest)?;
             }
         }
+        ledger.keep_passings(passings.into_found());
         if let Some(kept) = self.events {
-            (next.events, cut.events) = events(kept, &span)?;
+            (next.events, cut.events) = events(kept, ledger, cursor.events, (end, &info))?;
         }
         if self.dead_letters {
-            cut.dead_letters = changed.iter().filter_map(|(key, stored)| dead_letter(ledger, cursor, key, stored)).collect();
+            cut.dead_letters = changed.iter().filter_map(|(key, stored)| dead_letter(cursor, key, stored)).collect();
         }
         Ok(Some((cut, next)))
+    }
+
+    /// What a view is owed; `None` if it waits for its turn.
+    fn rule(&self, kept: &Kept, cursor: &Cursor, end: Epoch, info: &EpochInfo, next: &mut Cursor) -> Option<Rule> {
+        let rule = Rule::new(&self.plan, kept, cursor, info);
+        let Emission::Every(every) = rule.emission else { return Some(rule) };
+        let last = cursor.every.get(&kept.view).copied().unwrap_or((cursor.epoch, cursor.version));
+        let due = info.opened.0 - last.1.0 >= every.0;
+        next.every.insert(kept.view, if due { (end, info.opened) } else { last });
+        due.then(|| rule.since(last.0))
     }
 
     /// Complete and final frontiers of every view.
@@ -154,106 +165,21 @@ impl Follower {
         self.plan.views.iter().map(of).collect()
     }
 
-    fn owed(
-        &self,
-        kept: &Kept,
-        span: &Between<'_>,
-        changed: &BTreeMap<Key, Stored>,
-        next: &mut Cursor,
-    ) -> Result<Vec<Row>, RunError> {
-        let view = &self.plan.views[kept.view as usize];
-        let rows = changed.range(Key::rows_from(kept.view, EventTime::MIN)..Key::rows_after(kept.view));
-        let after = |from: Epoch| rows.clone().filter(move |(_, stored)| stored.epoch > from);
-        let mut owed = Vec::new();
-        match emission(kept, view) {
-            Emission::OnUpdate => {
-                owed.extend(after(span.cursor.epoch).filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
-            }
-            Emission::Every(every) => {
-                let last = span.cursor.every.get(&kept.view).copied().unwrap_or((span.cursor.epoch, span.cursor.version));
-                let due = span.info.opened.0 - last.1.0 >= every.0;
-                next.every.insert(kept.view, if due { (span.end, span.info.opened) } else { last });
-                if due {
-                    owed.extend(after(last.0).filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
-                }
-            }
-            Emission::OnComplete => self.passed(kept, span, Span(0), true, after(span.cursor.epoch), &mut owed)?,
-            Emission::OnFinal => {
-                let lateness = self.plan.streams[view.stream].lateness;
-                self.passed(kept, span, lateness, false, after(span.cursor.epoch), &mut owed)?;
-            }
-        }
-        Ok(owed)
-    }
-
-    /// Rows whose end + `delay` the watermark has passed since the cursor, and changes of those it had passed before.
-    fn passed<'c>(
-        &self,
-        kept: &Kept,
-        span: &Between<'_>,
-        delay: Span,
-        corrections: bool,
-        changed: impl Iterator<Item = (&'c Key, &'c Stored)>,
-        owed: &mut Vec<Row>,
-    ) -> Result<(), RunError> {
-        let stream = self.plan.views[kept.view as usize].stream;
-        let (before, now) = (span.cursor.watermark(stream).minus(delay), span.info.watermarks[stream].minus(delay));
-        if corrections {
-            // What was due stays due: also a session that moved its end beyond the watermark, or is gone.
-            let again = changed.filter(|(key, stored)| {
-                let (Some(row), Some(value)) = (key.as_row(), value(stored)) else { return false };
-                let comes_below = before < row.end && row.end <= now && value.state != RowState::Gone;
-                value.was_complete && !comes_below
-            });
-            owed.extend(again.filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
-        }
-        if now > before {
-            let from = if before == EventTime::MIN { before } else { EventTime(before.0 + 1) };
-            let range = span.ledger.range(&Key::rows_from(kept.view, from), &Key::rows_from(kept.view, EventTime(now.0 + 1)))?;
-            for (key, stored) in &range {
-                let end = key.as_row().expect("a range of rows").end;
-                let due = span.first_passed(stream, end.plus(delay));
-                owed.extend(self.row(kept, span, key, stored, Some(due)).filter(|row| row.state != RowState::Gone));
-            }
-        }
-        Ok(())
-    }
-
-    /// The row to write; `due` is the epoch that made it due, if that was not its own change.
-    fn row(&self, kept: &Kept, span: &Between<'_>, key: &Key, stored: &Stored, due: Option<Epoch>) -> Option<Row> {
-        let RowKey { view, end, group, start } = key.as_row()?;
-        let value = value(stored)?;
-        // The effect is its own change, or the later epoch that made it due.
-        let due = due.filter(|due| *due > stored.epoch);
-        let watermarks = span.watermarks(due.unwrap_or(stored.epoch));
-        let version = due.and_then(|due| span.ledger.epoch(due)).map_or(stored.version, |info| info.opened);
-        let watermark = watermarks[self.plan.views[view as usize].stream];
-        let state = if value.state == RowState::Open && due.is_some() { RowState::Complete } else { value.state };
-        let expires_us = kept.retain.filter(|_| end != EventTime::MAX).map(|retain| expiry(version, end, retain, watermark));
-        let group = group.values();
-        Some(Row { view: view as usize, group, start, end, cells: value.cells, state, version, expires_us })
-    }
-
-    /// Whether a row that ends at `end` is written at all, in this mode, as of the end of `span`.
-    fn is_due(&self, kept: &Kept, span: &Between<'_>, end: EventTime, value: Option<&RowValue>) -> bool {
-        let view = &self.plan.views[kept.view as usize];
-        let watermark = span.info.watermarks[view.stream];
-        match emission(kept, view) {
-            Emission::OnUpdate | Emission::Every(_) => true,
-            Emission::OnComplete => end <= watermark || value.is_some_and(|value| value.was_complete),
-            Emission::OnFinal => end.plus(self.plan.streams[view.stream].lateness) <= watermark,
-        }
-    }
-
     /// Moves the board's newest rows on by `written`, and lists those that changed.
-    fn board(&mut self, kept: &Kept, span: &Between<'_>, written: &[Row], latest: &mut Vec<Latest>) -> Result<(), RunError> {
-        if !self.boards.contains_key(&kept.view) {
-            let board = self.newest_rows(kept, span)?;
+    fn board(
+        &mut self,
+        kept: &Kept,
+        rule: &Rule,
+        passings: &mut Passings<'_>,
+        written: &[Row],
+        latest: &mut Vec<Latest>,
+    ) -> Result<(), RunError> {
+        let Some(board) = self.boards.get_mut(&kept.view) else {
+            let board = newest_rows(kept, rule, passings)?;
             latest.extend(board.values().map(|row| Latest { view: row.view, group: row.group.clone(), row: Some(row.clone()) }));
             self.boards.insert(kept.view, board);
             return Ok(());
-        }
-        let board = self.boards.get_mut(&kept.view).expect("it was just looked up");
+        };
         let mut touched: BTreeMap<Group, bool> = BTreeMap::new();
         for row in written {
             let group = Group::of(&row.group);
@@ -267,7 +193,7 @@ impl Follower {
             }
         }
         if touched.values().any(|lost| *lost) {
-            let all = self.newest_rows(kept, span)?;
+            let all = newest_rows(kept, rule, passings)?;
             self.boards.insert(kept.view, all);
         }
         let board = &self.boards[&kept.view];
@@ -278,30 +204,55 @@ impl Follower {
         }));
         Ok(())
     }
-
-    /// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is gone.
-    fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
-        let mut board: BTreeMap<Group, Row> = BTreeMap::new();
-        let all = span.ledger.range(&Key::rows_from(kept.view, EventTime::MIN), &Key::rows_after(kept.view))?;
-        // Only what the mode has written, or is about to write in this cut, belongs on the board.
-        for (key, stored) in all.iter().rev().filter(|(_, stored)| stored.epoch <= span.end) {
-            let group = key.as_row().expect("a range of rows").group;
-            if board.len() < kept.board_groups_max && !board.contains_key(&group) {
-                let is_due = |row: &Row| row.state != RowState::Gone && self.is_due(kept, span, row.end, value(stored).as_ref());
-                let row = self.row(kept, span, key, stored, None).filter(is_due);
-                board.extend(row.map(|row| (group, row)));
-            }
-        }
-        Ok(board)
-    }
 }
 
-/// The mode that holds: unwindowed rows never complete, they are written as they change.
-fn emission(kept: &Kept, view: &ViewPlan) -> Emission {
-    match kept.emission {
-        Emission::OnComplete | Emission::OnFinal if view.window == WindowPlan::Unwindowed => Emission::OnUpdate,
-        emission => emission,
+/// A view's rows that are due, in the order of (end, group, start).
+fn owed(
+    ledger: &Ledger,
+    rule: &Rule,
+    changed: &BTreeMap<Key, Stored>,
+    passings: &mut Passings<'_>,
+) -> Result<Vec<Row>, RunError> {
+    let rows = changed.range(Key::rows_from(rule.view, EventTime::MIN)..Key::rows_after(rule.view));
+    let mut found: BTreeMap<Key, Stored> = rows.map(|(key, stored)| (key.clone(), stored.clone())).collect();
+    if let Some((from, to)) = rule.passing() {
+        found.extend(ledger.range(&from, &to)?);
     }
+    let row = |(key, stored): (Key, Stored)| {
+        let (key, value) = (key.as_row()?, value(&stored)?);
+        let passing = match rule.owes(key.end, stored.epoch, &value)? {
+            Effect::Change => None,
+            Effect::Passing => Some(passings.find(rule, key.end)),
+        };
+        Some(rule.row(key, &stored, value, passing))
+    };
+    Ok(found.into_iter().filter_map(row).collect())
+}
+
+/// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is
+/// gone. Only what the mode has written, or is about to write in this cut, belongs on the board.
+fn newest_rows(kept: &Kept, rule: &Rule, passings: &mut Passings<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
+    let mut newest = BTreeMap::new();
+    let mut earlier = BTreeSet::new();
+    let all = passings.ledger().range(&Key::rows_from(kept.view, EventTime::MIN), &Key::rows_after(kept.view))?;
+    for (key, stored) in all.iter().rev() {
+        let key = key.as_row().expect("a range of rows");
+        if newest.len() >= kept.board_groups_max || newest.contains_key(&key.group) {
+            continue;
+        }
+        let Some(value) = value(stored) else { continue };
+        let Some(effect) = rule.shows(key.end, &value) else { continue };
+        if effect == Effect::Passing {
+            earlier.insert(key.end);
+        }
+        newest.insert(key.group.clone(), (key, stored, value, effect));
+    }
+    passings.load(rule, &earlier)?;
+    let row = |(group, (key, stored, value, effect)): (Group, (RowKey, &Stored, RowValue, Effect))| {
+        let passing = if effect == Effect::Passing { passings.get(rule, key.end) } else { None };
+        (group, rule.row(key, stored, value, passing))
+    };
+    Ok(newest.into_iter().map(row).collect())
 }
 
 /// A row's value; `None` if its key was taken away.
@@ -309,20 +260,20 @@ fn value(stored: &Stored) -> Option<RowValue> {
     Some(postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given"))
 }
 
-/// Event time as it passes; before any watermark, what ends at `end` has just ended (SEMANTICS 19).
-fn expiry(version: Version, end: EventTime, retain: Span, watermark: EventTime) -> i64 {
-    let passed = if watermark == EventTime::MIN { end } else { watermark };
-    version.0.saturating_add(end.plus(retain).0.saturating_sub(passed.0))
-}
-
 /// Events after the cursor, and the epoch up to which they are.
-fn events(kept: KeptEvents, span: &Between<'_>) -> Result<(Epoch, Vec<EventRow>), RunError> {
-    let (reached, found) = span.ledger.events(span.cursor.events, span.end, EVENTS_BYTES_MAX)?;
+fn events(
+    kept: KeptEvents,
+    ledger: &Ledger,
+    from: Epoch,
+    (to, info): (Epoch, &EpochInfo),
+) -> Result<(Epoch, Vec<EventRow>), RunError> {
+    let (reached, found) = ledger.events(from, to, EVENTS_BYTES_MAX)?;
     let mut of_epoch: Option<(Epoch, Vec<EventTime>)> = None;
     let row = |stored: Stored| {
         let event: Event = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
         let known = of_epoch.take().filter(|(epoch, _)| *epoch == stored.epoch);
-        let (_, watermarks) = of_epoch.insert(known.unwrap_or_else(|| (stored.epoch, span.watermarks(stored.epoch))));
+        let watermarks = || ledger.epoch(stored.epoch).map_or_else(|| info.watermarks.clone(), |info| info.watermarks);
+        let (_, watermarks) = of_epoch.insert(known.unwrap_or_else(|| (stored.epoch, watermarks())));
         let watermark = watermarks[event.stream as usize];
         let expires_us = kept.retain.map(|retain| expiry(stored.version, event.event_time, retain, watermark));
         Some(EventRow { version: stored.version, expires_us, event })
@@ -330,37 +281,8 @@ fn events(kept: KeptEvents, span: &Between<'_>) -> Result<(Epoch, Vec<EventRow>)
     Ok((reached, found.into_iter().filter_map(row).collect()))
 }
 
-fn dead_letter(ledger: &Ledger, cursor: &Cursor, key: &Key, stored: &Stored) -> Option<DeadLetterRow> {
-    let epoch = key.as_dead_letter().filter(|epoch| *epoch > cursor.epoch)?;
+fn dead_letter(cursor: &Cursor, key: &Key, stored: &Stored) -> Option<DeadLetterRow> {
+    key.as_dead_letter().filter(|epoch| *epoch > cursor.epoch)?;
     let dead_letter = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
-    Some(DeadLetterRow { version: ledger.epoch(epoch)?.opened, dead_letter })
-}
-
-/// The ledger from a cursor to its end.
-struct Between<'a> {
-    ledger: &'a Ledger,
-    cursor: &'a Cursor,
-    end: Epoch,
-    info: EpochInfo,
-}
-
-impl Between<'_> {
-    /// The first epoch after the cursor whose W has reached `time`.
-    fn first_passed(&self, stream: usize, time: EventTime) -> Epoch {
-        let (mut low, mut high) = (self.cursor.epoch.0, self.end.0);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            let reached = self.ledger.epoch(Epoch(middle)).is_some_and(|info| info.watermarks[stream] >= time);
-            if reached { high = middle } else { low = middle }
-        }
-        Epoch(high)
-    }
-
-    /// W(epoch); of an epoch before the cursor, which only a board still shows, W at the cursor.
-    fn watermarks(&self, epoch: Epoch) -> Vec<EventTime> {
-        let known = self.ledger.epoch(epoch).map(|info| info.watermarks);
-        known
-            .or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty()))
-            .unwrap_or_else(|| self.info.watermarks.clone())
-    }
+    Some(DeadLetterRow { version: stored.version, dead_letter })
 }

@@ -25,9 +25,9 @@ impl Keep {
         if stored.epoch > self.passed {
             return true;
         }
-        match key.as_row() {
-            Some(row) => {
-                let over = self.rows_until.get(row.view as usize).is_some_and(|until| row.end <= *until);
+        match key.as_row().map(|row| (row.view, row.end)).or_else(|| key.as_passing()) {
+            Some((view, end)) => {
+                let over = self.rows_until.get(view as usize).is_some_and(|until| end <= *until);
                 // A newest value may go only where no older run could bring an older one back.
                 !oldest || (!over && stored.value.is_some())
             }

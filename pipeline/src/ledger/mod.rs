@@ -11,6 +11,7 @@
 mod follower;
 mod key;
 mod merge;
+mod owed;
 mod table;
 
 pub use follower::{Cursor, Emission, Follower, Kept, KeptEvents};
@@ -23,6 +24,7 @@ use crate::record::{DeadLetter, Event};
 use crate::run::{Run, RunError, RunWriter};
 use crate::time::{Epoch, EventTime, Version};
 use key::Key;
+use owed::Passing;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, Weak};
@@ -261,6 +263,27 @@ impl Ledger {
         inner.epochs = inner.epochs.split_off(&epoch);
     }
 
+    /// Keeps what a follower found of when rows became due: the epochs that said so will be forgotten.
+    fn keep_passings(&self, found: BTreeMap<Key, Passing>) {
+        if !found.is_empty() {
+            let mut inner = self.inner.write().expect(LOCK);
+            found.into_iter().for_each(|(key, passing)| inner.table.put_passing(key, passing.stored()));
+        }
+    }
+
+    /// The first epoch after `from` whose W had reached `time`; `to` has.
+    fn first_passed(&self, stream: usize, time: EventTime, from: Epoch, to: Epoch) -> Passing {
+        let inner = self.read();
+        let (mut low, mut high) = (from.0, to.0);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let reached = inner.epochs.get(&Epoch(middle)).is_some_and(|info| info.watermarks[stream] >= time);
+            if reached { high = middle } else { low = middle }
+        }
+        let info = &inner.epochs[&Epoch(high)];
+        Passing { epoch: Epoch(high), version: info.opened, watermark: info.watermarks[stream] }
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
         self.inner.read().expect(LOCK)
     }
@@ -369,7 +392,15 @@ mod tests {
     fn batch(epoch: u64, rows: i64) -> Batch {
         let row = |n| {
             let key = RowKey { view: 0, end: EventTime(60), group: Group::of(&[Value::Decimal(n)]), start: EventTime(0) };
-            (key, Some(RowValue { state: RowState::Open, was_complete: false, cells: vec![Cell::Integer(n); 10] }))
+            (
+                key,
+                Some(RowValue {
+                    state: RowState::Open,
+                    was_complete: false,
+                    watermark: EventTime(0),
+                    cells: vec![Cell::Integer(n); 10],
+                }),
+            )
         };
         let (epoch, opened) = (Epoch(epoch), Version(epoch as i64));
         Batch {

@@ -57,6 +57,14 @@ impl Table {
         }
     }
 
+    /// Adds a passing, which is not a change of its epoch.
+    pub fn put_passing(&mut self, key: Key, stored: Stored) {
+        if !self.entries.contains_key(&key) {
+            self.bytes += ENTRY_BYTES + key.bytes().len() + stored.value.as_ref().map_or(0, |value| value.len());
+            self.entries.insert(key, stored);
+        }
+    }
+
     /// Adds what an older table holds, below what is here.
     pub fn put_under(&mut self, older: &Table) {
         self.bytes += older.bytes;
