@@ -11,6 +11,8 @@ mod harness;
 mod history;
 #[path = "follower/job.rs"]
 mod job;
+#[path = "follower/reads.rs"]
+mod reads;
 
 use caudal_pipeline::group::Group;
 use caudal_pipeline::ledger::{Cursor, Emission, Follower, Keep, Kept};
@@ -23,6 +25,10 @@ use std::collections::BTreeMap;
 
 const TRIALS: u64 = 10;
 const EPOCHS: u64 = 80;
+/// Rows in a page; a cut after an epoch or two has fewer.
+const PAGE_ROWS_MAX: usize = 12;
+/// Key and value of the smallest row.
+const ROW_BYTES_MIN: usize = 30;
 
 /// One sink with one mode for all views: its follower, and its board as a store would hold it.
 struct Sink {
@@ -34,6 +40,8 @@ struct Sink {
     /// What the model knows of `Emission::Every`, by view: the last time it was due.
     every: BTreeMap<usize, Epoch>,
     written: usize,
+    page_rows_max: usize,
+    pages: usize,
 }
 
 impl Sink {
@@ -46,6 +54,8 @@ impl Sink {
             board: BTreeMap::new(),
             every: BTreeMap::new(),
             written: 0,
+            page_rows_max: PAGE_ROWS_MAX,
+            pages: 0,
         };
         sink.restart(job, 100);
         sink
@@ -53,21 +63,52 @@ impl Sink {
 
     /// A new process: the cursor and the store are all that is left.
     fn restart(&mut self, job: &Job, board_groups_max: usize) {
+        // Sinks for comparison, which have no boards, take everything at once.
+        self.page_rows_max = if board_groups_max > 0 { PAGE_ROWS_MAX } else { usize::MAX };
         let kept = |view| Kept { view, emission: self.emission, retain: self.retain, board_groups_max };
-        self.follower = Follower::new(job.plan.clone(), (0..job.plan.views.len() as u32).map(kept).collect(), true);
+        self.follower = Follower::new(job.plan.clone(), (0..job.plan.views.len() as u32).map(kept).collect(), true)
+            .with_pages_of(self.page_rows_max.saturating_mul(ROW_BYTES_MIN));
     }
 
-    fn cut(&mut self, job: &Job, history: &History, context: &str) {
+    /// Takes a cut: perhaps in pages, of which some are repeated, and between which the ledger goes on.
+    fn cut(&mut self, job: &mut Job, history: &mut History, random: &mut Random, context: &str) {
         let mut again = Sink::new(job, self.emission, self.retain);
         again.restart(job, 0);
         let again = again.follower.cut(&job.ledger, &self.cursor).unwrap();
-        let Some((cut, next)) = self.follower.cut(&job.ledger, &self.cursor).unwrap() else {
-            assert_eq!(self.cursor.epoch, job.ledger.end(), "{context}: only what is up to date owes nothing");
+        let to = job.ledger.end();
+        let Some((mut cut, mut next)) = self.follower.cut(&job.ledger, &self.cursor).unwrap() else {
+            assert_eq!(self.cursor.epoch, to, "{context}: only what is up to date owes nothing");
             return;
         };
         let again = again.expect("the same cursor, the same ledger").0;
+        let mut rows = std::mem::take(&mut cut.rows);
+        while cut.more {
+            assert!(cut.latest.is_empty() && cut.progress.is_empty() && next.epoch == self.cursor.epoch, "{context}: a page");
+            self.cursor = next;
+            if random.chance(5) {
+                job.epoch(random);
+                history.take(&job.ledger);
+                job.ledger.freeze();
+                job.ledger.seal(&Keep::default()).unwrap();
+            }
+            if random.chance(1) {
+                // A new process does not know the page: the next cut begins anew.
+                return self.restart(job, 100);
+            }
+            if random.chance(10) {
+                let failed = self.follower.cut(&job.ledger, &self.cursor).unwrap().expect("a page was owed").0;
+                let repeated = self.follower.cut(&job.ledger, &self.cursor).unwrap().expect("and still is").0;
+                let of = |cut: &Cut| (cut.rows.clone(), cut.more, cut.to, cut.progress.clone(), cut.latest.clone());
+                assert_eq!(of(&failed), of(&repeated), "{context}: a repeated page is the same");
+            }
+            (cut, next) = self.follower.cut(&job.ledger, &self.cursor).unwrap().expect("another page was promised");
+            assert!(cut.rows.len() <= self.page_rows_max, "{context}: {} rows in a page", cut.rows.len());
+            self.pages += 1;
+            rows.append(&mut cut.rows);
+        }
+        cut.rows = rows;
         assert_eq!((&again.rows, &again.dead_letters), (&cut.rows, &cut.dead_letters), "{context}: a repeated cut is the same");
-        assert_eq!((cut.from, cut.to, cut.version), (self.cursor.epoch, job.ledger.end(), next.version), "{context}");
+        assert_eq!((cut.from, cut.to, cut.version), (self.cursor.epoch, to, next.version), "{context}");
         self.compare_rows(&cut, history, context);
         self.written += cut.rows.len();
         for latest in &cut.latest {
@@ -169,7 +210,7 @@ fn trial(seed: u64, retain: Option<Span>) -> usize {
         for (n, sink) in sinks.iter_mut().enumerate() {
             // Each lags in its own way.
             if random.chance([70, 30, 20, 10][n]) {
-                sink.cut(&job, &history, &format!("seed {seed}, {:?}", sink.emission));
+                sink.cut(&mut job, &mut history, &mut random, &format!("seed {seed}, {:?}", sink.emission));
             }
             if random.chance(5) {
                 sink.restart(&job, 100);
@@ -184,7 +225,8 @@ fn trial(seed: u64, retain: Option<Span>) -> usize {
         }
     }
     let written: Vec<usize> = sinks.iter().map(|sink| sink.written).collect();
-    assert!(written.iter().all(|rows| *rows > 10), "every mode has something to write: {written:?}");
+    assert!(written.iter().all(|rows| *rows > 0), "every mode has something to write: {written:?}");
+    assert!(sinks.iter().map(|sink| sink.pages).sum::<usize>() > 10, "those that lag take pages");
     sinks.iter().map(|sink| sink.written).sum()
 }
 

@@ -4,14 +4,19 @@
 //! since the cursor, and later changes of complete ones. *On final*: rows that became final. Once due in a mode, a row
 //! stays due. What is due, and under which version, depends on the ledger and the cursor alone, so a repeated cut is
 //! the same cut.
+//!
+//! A cut reads one snapshot. If it would be large, because the sink was away, it comes in pages of that snapshot, in key
+//! order, and the cursor moves with the last one; the durable cursor knows no pages, as rows may be written again.
 
-use super::key::{Key, RowKey, RowValue};
+use super::board::Board;
+use super::key::{Key, RowValue};
 use super::owed::{Effect, Passings, Rule, expiry};
+use super::scan::{Range, Snapshot};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
 use crate::plan::{Plan, ViewPlan};
-use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, ViewProgress};
+use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Row, RowState, ViewProgress};
 use crate::record::Event;
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Span, Version};
@@ -55,6 +60,12 @@ pub struct KeptEvents {
 /// Bytes of events in one cut, about: a sink that was away takes them in pieces.
 const EVENTS_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of rows and dead letters in one cut, about, as the ledger holds them: a sink that was away takes pages.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// By view: when it was last written.
+type Turns = BTreeMap<u32, (Epoch, Version)>;
+
 /// How far a sink has written. Durable in checkpoints; a sink repeats what lies beyond with the same versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -65,9 +76,19 @@ pub struct Cursor {
     /// The epoch's W, for each stream; empty before the first.
     pub watermarks: Vec<EventTime>,
     /// Views written only every so often: how far each is.
-    pub every: BTreeMap<u32, (Epoch, Version)>,
+    pub every: Turns,
     /// Events are written up to here: behind `epoch` while the sink catches up.
     pub events: Epoch,
+    /// Within a cut in pages. Not durable: after a restart its pages come again, as of a later epoch.
+    #[serde(skip)]
+    page: Option<Page>,
+}
+
+/// Pages of the cut up to `to` are written, up to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Page {
+    to: Epoch,
+    next: Key,
 }
 
 impl Cursor {
@@ -78,33 +99,37 @@ impl Cursor {
 
     /// The oldest epoch after which anything may still be owed.
     pub fn oldest(&self) -> Epoch {
-        self.oldest_change().min(self.events)
+        let every = self.every.values().map(|(epoch, _)| *epoch);
+        every.chain([self.epoch, self.events]).min().expect("it is not empty")
     }
 
     /// Whether everything up to `epoch` is written, but for views that wait for their turn.
     pub fn has_passed(&self, epoch: Epoch) -> bool {
         self.epoch.min(self.events) >= epoch
     }
-
-    /// The oldest epoch after which changes of rows may still be owed.
-    fn oldest_change(&self) -> Epoch {
-        self.every.values().map(|(epoch, _)| *epoch).min().unwrap_or(self.epoch).min(self.epoch)
-    }
 }
 
 /// See the module.
 pub struct Follower {
     plan: Arc<Plan>,
+    /// In the order of their rows' keys.
     kept: Vec<Kept>,
     dead_letters: bool,
     events: Option<KeptEvents>,
-    boards: BTreeMap<u32, BTreeMap<Group, Row>>,
+    page_bytes_max: usize,
+    boards: BTreeMap<u32, Board>,
+    /// The cut that is being taken in pages.
+    paged: Option<Between>,
+    /// The cursor of the last cut: whoever comes with it has written that cut.
+    offered: Option<Cursor>,
 }
 
 impl Follower {
     /// A follower of these views, and of dead letters if wanted.
-    pub fn new(plan: Arc<Plan>, kept: Vec<Kept>, dead_letters: bool) -> Follower {
-        Follower { plan, kept, dead_letters, events: None, boards: BTreeMap::new() }
+    pub fn new(plan: Arc<Plan>, mut kept: Vec<Kept>, dead_letters: bool) -> Follower {
+        kept.sort_by_key(|kept| kept.view);
+        let (boards, page_bytes_max) = (BTreeMap::new(), PAGE_BYTES_MAX);
+        Follower { plan, kept, dead_letters, events: None, page_bytes_max, boards, paged: None, offered: None }
     }
 
     /// The same, of accepted events too.
@@ -112,48 +137,138 @@ impl Follower {
         Follower { events, ..self }
     }
 
-    /// Everything owed after `cursor`, and the cursor once it is written; `None` if there is nothing new.
-    pub fn cut(&mut self, ledger: &Ledger, cursor: &Cursor) -> Result<Option<(Cut, Cursor)>, RunError> {
-        let (end, changed) = ledger.changed(cursor.oldest_change())?;
-        let owes = end > cursor.epoch || (self.events.is_some() && end > cursor.events);
-        let Some(info) = ledger.epoch(end).filter(|_| owes) else { return Ok(None) };
-        let (version, watermarks) = (info.opened, info.watermarks.clone());
-        let mut next = Cursor { epoch: end, version, watermarks, every: BTreeMap::new(), events: end };
-        let mut cut = Cut {
-            from: cursor.epoch,
-            to: end,
-            version: info.opened,
-            previous_version: cursor.version,
-            progress: self.progress(&info),
-            ..Cut::default()
-        };
-        let mut passings = Passings::new(ledger, cursor.epoch, end);
-        for kept in self.kept.clone() {
-            let Some(rule) = self.rule(&kept, cursor, end, &info, &mut next) else { continue };
-            let first = cut.rows.len();
-            cut.rows.append(&mut owed(ledger, &rule, &changed, &mut passings)?);
-            if kept.board_groups_max > 0 {
-                self.board(&kept, &rule, &mut passings, &cut.rows[first..], &mut cut.latest)?;
-            }
-        }
-        ledger.keep_passings(passings.into_found());
-        if let Some(kept) = self.events {
-            (next.events, cut.events) = events(kept, ledger, cursor.events, (end, &info))?;
-        }
-        if self.dead_letters {
-            cut.dead_letters = changed.iter().filter_map(|(key, stored)| dead_letter(cursor, key, stored)).collect();
-        }
-        Ok(Some((cut, next)))
+    /// The same, with other pages: rows and dead letters of about so many bytes.
+    pub fn with_pages_of(self, page_bytes_max: usize) -> Follower {
+        Follower { page_bytes_max, ..self }
     }
 
-    /// What a view is owed; `None` if it waits for its turn.
-    fn rule(&self, kept: &Kept, cursor: &Cursor, end: Epoch, info: &EpochInfo, next: &mut Cursor) -> Option<Rule> {
-        let rule = Rule::new(&self.plan, kept, cursor, info);
-        let Emission::Every(every) = rule.emission else { return Some(rule) };
-        let last = cursor.every.get(&kept.view).copied().unwrap_or((cursor.epoch, cursor.version));
-        let due = info.opened.0 - last.1.0 >= every.0;
-        next.every.insert(kept.view, if due { (end, info.opened) } else { last });
-        due.then(|| rule.since(last.0))
+    /// What is owed after `cursor`, and the cursor once it is written; `None` if there is nothing new. A cut that would
+    /// be too large comes in pages, all of them as of the same epoch; only with the last does the cursor's epoch move.
+    pub fn cut(&mut self, ledger: &Ledger, cursor: &Cursor) -> Result<Option<(Cut, Cursor)>, RunError> {
+        let written = self.offered.take().is_some_and(|offered| offered == *cursor);
+        self.boards.values_mut().for_each(|board| board.told |= written && cursor.page.is_none());
+        let paged = self.paged.take();
+        if let Some(page) = &cursor.page
+            && let Some(between) = paged.filter(|between| between.is_at(cursor, page))
+        {
+            return self.page(ledger, between, &page.next).map(Some);
+        }
+        let Some(between) = self.between(ledger, cursor, false) else { return Ok(None) };
+        let first = Key::from_bytes(Vec::new());
+        if let Some(found) = self.only_page(ledger, &between, &first)? {
+            return Ok(Some(found));
+        }
+        let between = self.between(ledger, cursor, true).expect("what is owed does not become less");
+        self.page(ledger, between, &first).map(Some)
+    }
+
+    /// What lies between the cursor and the ledger's end; `None` if nothing does. With `boards`, all that boards need too.
+    fn between(&self, ledger: &Ledger, cursor: &Cursor, boards: bool) -> Option<Between> {
+        let end = ledger.end();
+        if end == cursor.epoch && (self.events.is_none() || end == cursor.events) {
+            return None;
+        }
+        let wanted = |end: Epoch, info: &EpochInfo| {
+            let (rules, every) = self.rules(cursor, end, info);
+            let mut ranges: Vec<Range> = rules.iter().flat_map(|(_, rule)| rule.ranges()).collect();
+            let dead_letters = self.dead_letters.then(|| dead_letters(cursor.epoch, end));
+            ranges.extend(dead_letters.clone());
+            let with_board = rules.iter().filter(|(kept, _)| boards && kept.board_groups_max > 0);
+            ranges.extend(with_board.flat_map(|(_, rule)| rule.whole()));
+            ((rules, every, dead_letters), ranges)
+        };
+        let ((rules, every, dead_letters), snapshot) = ledger.snapshot(wanted)?;
+        let (epoch, version, watermarks) = (snapshot.end, snapshot.info.opened, snapshot.info.watermarks.clone());
+        let next = Cursor { epoch, version, watermarks, every, events: epoch, page: None };
+        let from = Cursor { page: None, ..cursor.clone() };
+        Some(Between { from, next, rules, dead_letters, snapshot, gone: BTreeMap::new() })
+    }
+
+    /// What each view is owed; those that wait for their turn are owed nothing. And how far the latter then are.
+    fn rules(&self, cursor: &Cursor, end: Epoch, info: &EpochInfo) -> (Vec<(Kept, Rule)>, Turns) {
+        let (mut rules, mut next) = (Vec::new(), BTreeMap::new());
+        for kept in &self.kept {
+            let rule = Rule::new(&self.plan, kept, cursor, info);
+            let Emission::Every(every) = rule.emission else {
+                rules.push((kept.clone(), rule));
+                continue;
+            };
+            let last = cursor.every.get(&kept.view).copied().unwrap_or((cursor.epoch, cursor.version));
+            let due = info.opened.0 - last.1.0 >= every.0;
+            next.insert(kept.view, if due { (end, info.opened) } else { last });
+            rules.extend(due.then(|| (kept.clone(), rule.since(last.0))));
+        }
+        (rules, next)
+    }
+
+    /// The whole cut, if it is small and boards can go on from where they are.
+    fn only_page(&mut self, ledger: &Ledger, between: &Between, first: &Key) -> Result<Option<(Cut, Cursor)>, RunError> {
+        let mut passings = Passings::new(ledger, between.from.epoch, between.next.epoch);
+        let mut cut = self.new_cut(between);
+        if between.fill(&mut cut, first, self.page_bytes_max, &mut passings)?.is_some() {
+            return Ok(None);
+        }
+        for (kept, _) in between.rules.iter().filter(|(kept, _)| kept.board_groups_max > 0) {
+            let Some(board) = self.boards.get_mut(&kept.view) else { return Ok(None) };
+            let rows = cut.rows.partition_point(|row| row.view < kept.view as usize);
+            let after = cut.rows.partition_point(|row| row.view <= kept.view as usize);
+            let moved = board.take(&cut.rows[rows..after], kept.board_groups_max);
+            if moved.lost {
+                // The rows that are left are still right, and will be compared with those that the snapshot has.
+                return Ok(None);
+            }
+            cut.latest.extend(board.latest(kept.view, moved.touched));
+        }
+        ledger.keep_passings(passings.into_found());
+        self.last_page(ledger, between, cut).map(Some)
+    }
+
+    /// A page of a cut; the last one has the boards, read from the snapshot.
+    fn page(&mut self, ledger: &Ledger, mut between: Between, first: &Key) -> Result<(Cut, Cursor), RunError> {
+        let mut passings = Passings::new(ledger, between.from.epoch, between.next.epoch);
+        let mut cut = self.new_cut(&between);
+        let next = between.fill(&mut cut, first, self.page_bytes_max, &mut passings)?;
+        between.note_gone(&cut.rows);
+        let found = if let Some(next) = next {
+            (cut.more, cut.progress) = (true, Vec::new());
+            (cut, Cursor { page: Some(Page { to: between.next.epoch, next }), ..between.from.clone() })
+        } else {
+            let in_pages = !first.bytes().is_empty();
+            for (kept, rule) in between.rules.iter().filter(|(kept, _)| kept.board_groups_max > 0) {
+                let board = self.boards.entry(kept.view).or_default();
+                board.told &= !in_pages;
+                let gone = between.gone.get(&kept.view).cloned().unwrap_or_default();
+                let mut touched = board.read(kept, rule, &gone, &between.snapshot, &mut passings)?;
+                let rows = cut.rows.iter().filter(|row| row.view == kept.view as usize);
+                touched.extend(rows.map(|row| Group::of(&row.group)).chain(gone));
+                cut.latest.extend(board.latest(kept.view, touched));
+            }
+            self.last_page(ledger, &between, cut)?
+        };
+        ledger.keep_passings(passings.into_found());
+        self.paged = Some(between);
+        Ok(found)
+    }
+
+    fn new_cut(&self, between: &Between) -> Cut {
+        Cut {
+            from: between.from.epoch,
+            to: between.next.epoch,
+            version: between.next.version,
+            previous_version: between.from.version,
+            progress: self.progress(&between.snapshot.info),
+            ..Cut::default()
+        }
+    }
+
+    /// Events come with what moves the cursor.
+    fn last_page(&mut self, ledger: &Ledger, between: &Between, mut cut: Cut) -> Result<(Cut, Cursor), RunError> {
+        let mut next = between.next.clone();
+        if let Some(kept) = self.events {
+            (next.events, cut.events) = events(kept, ledger, between)?;
+        }
+        self.offered = Some(next.clone());
+        Ok((cut, next))
     }
 
     /// Complete and final frontiers of every view.
@@ -164,115 +279,80 @@ impl Follower {
         };
         self.plan.views.iter().map(of).collect()
     }
+}
 
-    /// Moves the board's newest rows on by `written`, and lists those that changed.
-    fn board(
-        &mut self,
-        kept: &Kept,
-        rule: &Rule,
-        passings: &mut Passings<'_>,
-        written: &[Row],
-        latest: &mut Vec<Latest>,
-    ) -> Result<(), RunError> {
-        let Some(board) = self.boards.get_mut(&kept.view) else {
-            let board = newest_rows(kept, rule, passings)?;
-            latest.extend(board.values().map(|row| Latest { view: row.view, group: row.group.clone(), row: Some(row.clone()) }));
-            self.boards.insert(kept.view, board);
-            return Ok(());
-        };
-        let mut touched: BTreeMap<Group, bool> = BTreeMap::new();
-        for row in written {
-            let group = Group::of(&row.group);
-            let newest = board.get(&group);
-            if row.state == RowState::Gone {
-                let lost = newest.is_some_and(|newest| newest.start == row.start);
-                touched.entry(group).and_modify(|l| *l |= lost).or_insert(lost);
-            } else if newest.map_or(board.len() < kept.board_groups_max, |newest| row.end >= newest.end) {
-                board.insert(group.clone(), row.clone());
-                touched.entry(group).or_insert(false);
+/// The ledger from a cursor to its end, and the cursor there.
+struct Between {
+    from: Cursor,
+    next: Cursor,
+    rules: Vec<(Kept, Rule)>,
+    dead_letters: Option<Range>,
+    snapshot: Snapshot,
+    /// By view, groups of which the pages so far say that a row is gone, where a board must know.
+    gone: BTreeMap<u32, BTreeSet<Group>>,
+}
+
+impl Between {
+    /// Whether a page of a cursor is one of this cut.
+    fn is_at(&self, cursor: &Cursor, page: &Page) -> bool {
+        page.to == self.next.epoch && cursor.epoch == self.from.epoch
+    }
+
+    fn note_gone(&mut self, rows: &[Row]) {
+        for (kept, _) in self.rules.iter().filter(|(kept, _)| kept.board_groups_max > 0) {
+            let gone = rows.iter().filter(|row| row.view == kept.view as usize && row.state == RowState::Gone);
+            self.gone.entry(kept.view).or_default().extend(gone.map(|row| Group::of(&row.group)));
+        }
+    }
+
+    /// Adds rows and dead letters from a key on, until they are `bytes_max` or more; returns the key to go on at.
+    fn fill(&self, cut: &mut Cut, first: &Key, bytes_max: usize, passings: &mut Passings<'_>) -> Result<Option<Key>, RunError> {
+        let mut bytes = 0;
+        let from_first = |range: Range| Range { from: range.from.max(first.clone()), ..range };
+        let rows = self.rules.iter().flat_map(|(_, rule)| rule.ranges().into_iter().map(move |range| (Some(rule), range)));
+        for (rule, range) in rows.chain(self.dead_letters.iter().map(|range| (None, range.clone()))) {
+            for entry in self.snapshot.scan(&from_first(range)) {
+                let (key, stored) = entry?;
+                if bytes >= bytes_max {
+                    return Ok(Some(key));
+                }
+                let added = match rule {
+                    Some(rule) => owed(rule, &key, &stored, passings).map(|row| cut.rows.push(row)),
+                    None => dead_letter(&stored).map(|row| cut.dead_letters.push(row)),
+                };
+                if added.is_some() {
+                    bytes += key.bytes().len() + stored.value.as_ref().map_or(0, |value| value.len());
+                }
             }
         }
-        if touched.values().any(|lost| *lost) {
-            let all = newest_rows(kept, rule, passings)?;
-            self.boards.insert(kept.view, all);
-        }
-        let board = &self.boards[&kept.view];
-        latest.extend(touched.into_keys().map(|group| Latest {
-            view: kept.view as usize,
-            row: board.get(&group).cloned(),
-            group: group.values(),
-        }));
-        Ok(())
+        Ok(None)
     }
 }
 
-/// A view's rows that are due, in the order of (end, group, start).
-fn owed(
-    ledger: &Ledger,
-    rule: &Rule,
-    changed: &BTreeMap<Key, Stored>,
-    passings: &mut Passings<'_>,
-) -> Result<Vec<Row>, RunError> {
-    let rows = changed.range(Key::rows_from(rule.view, EventTime::MIN)..Key::rows_after(rule.view));
-    let mut found: BTreeMap<Key, Stored> = rows.map(|(key, stored)| (key.clone(), stored.clone())).collect();
-    if let Some((from, to)) = rule.passing() {
-        found.extend(ledger.range(&from, &to)?);
-    }
-    let row = |(key, stored): (Key, Stored)| {
-        let (key, value) = (key.as_row()?, value(&stored)?);
-        let passing = match rule.owes(key.end, stored.epoch, &value)? {
-            Effect::Change => None,
-            Effect::Passing => Some(passings.find(rule, key.end)),
-        };
-        Some(rule.row(key, &stored, value, passing))
+/// The row, if it is due.
+fn owed(rule: &Rule, key: &Key, stored: &Stored, passings: &mut Passings<'_>) -> Option<Row> {
+    let (key, value) = (key.as_row()?, value(stored)?);
+    let passing = match rule.owes(key.end, stored.epoch, &value)? {
+        Effect::Change => None,
+        Effect::Passing => Some(passings.find(rule, key.end)),
     };
-    Ok(found.into_iter().filter_map(row).collect())
-}
-
-/// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is
-/// gone. Only what the mode has written, or is about to write in this cut, belongs on the board.
-fn newest_rows(kept: &Kept, rule: &Rule, passings: &mut Passings<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
-    let mut newest = BTreeMap::new();
-    let mut earlier = BTreeSet::new();
-    let all = passings.ledger().range(&Key::rows_from(kept.view, EventTime::MIN), &Key::rows_after(kept.view))?;
-    for (key, stored) in all.iter().rev() {
-        let key = key.as_row().expect("a range of rows");
-        if newest.len() >= kept.board_groups_max || newest.contains_key(&key.group) {
-            continue;
-        }
-        let Some(value) = value(stored) else { continue };
-        let Some(effect) = rule.shows(key.end, &value) else { continue };
-        if effect == Effect::Passing {
-            earlier.insert(key.end);
-        }
-        newest.insert(key.group.clone(), (key, stored, value, effect));
-    }
-    passings.load(rule, &earlier)?;
-    let row = |(group, (key, stored, value, effect)): (Group, (RowKey, &Stored, RowValue, Effect))| {
-        let passing = if effect == Effect::Passing { passings.get(rule, key.end) } else { None };
-        (group, rule.row(key, stored, value, passing))
-    };
-    Ok(newest.into_iter().map(row).collect())
+    Some(rule.row(key, stored, value, passing))
 }
 
 /// A row's value; `None` if its key was taken away.
-fn value(stored: &Stored) -> Option<RowValue> {
+pub(super) fn value(stored: &Stored) -> Option<RowValue> {
     Some(postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given"))
 }
 
 /// Events after the cursor, and the epoch up to which they are.
-fn events(
-    kept: KeptEvents,
-    ledger: &Ledger,
-    from: Epoch,
-    (to, info): (Epoch, &EpochInfo),
-) -> Result<(Epoch, Vec<EventRow>), RunError> {
-    let (reached, found) = ledger.events(from, to, EVENTS_BYTES_MAX)?;
+fn events(kept: KeptEvents, ledger: &Ledger, between: &Between) -> Result<(Epoch, Vec<EventRow>), RunError> {
+    let (reached, found) = ledger.events(between.from.events, between.next.epoch, EVENTS_BYTES_MAX)?;
     let mut of_epoch: Option<(Epoch, Vec<EventTime>)> = None;
     let row = |stored: Stored| {
         let event: Event = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
         let known = of_epoch.take().filter(|(epoch, _)| *epoch == stored.epoch);
-        let watermarks = || ledger.epoch(stored.epoch).map_or_else(|| info.watermarks.clone(), |info| info.watermarks);
+        let at_end = || between.next.watermarks.clone();
+        let watermarks = || ledger.epoch(stored.epoch).map_or_else(at_end, |info| info.watermarks);
         let (_, watermarks) = of_epoch.insert(known.unwrap_or_else(|| (stored.epoch, watermarks())));
         let watermark = watermarks[event.stream as usize];
         let expires_us = kept.retain.map(|retain| expiry(stored.version, event.event_time, retain, watermark));
@@ -281,8 +361,12 @@ fn events(
     Ok((reached, found.into_iter().filter_map(row).collect()))
 }
 
-fn dead_letter(cursor: &Cursor, key: &Key, stored: &Stored) -> Option<DeadLetterRow> {
-    key.as_dead_letter().filter(|epoch| *epoch > cursor.epoch)?;
+/// Dead letters of the epochs after one and up to another.
+fn dead_letters(after: Epoch, to: Epoch) -> Range {
+    Range { from: Key::dead_letter(after.next(), 0), to: Key::dead_letter(to.next(), 0), after }
+}
+
+fn dead_letter(stored: &Stored) -> Option<DeadLetterRow> {
     let dead_letter = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
     Some(DeadLetterRow { version: stored.version, dead_letter })
 }

@@ -176,11 +176,4 @@ impl Key {
             start: EventTime(unordered(u64::from_be_bytes(*start))),
         })
     }
-
-    /// The epoch that wrote it, if this is a dead letter's key.
-    pub fn as_dead_letter(&self) -> Option<Epoch> {
-        let rest = self.0.strip_prefix(&[DEAD_LETTER])?;
-        let (epoch, _) = rest.split_first_chunk::<8>()?;
-        Some(Epoch(u64::from_be_bytes(*epoch)))
-    }
 }

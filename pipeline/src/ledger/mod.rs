@@ -8,10 +8,12 @@
 //! checkpoint seals the table into a run and lists the runs; a restart opens those and nothing else. A key holds its
 //! newest value only; a follower that lags finds each row once.
 
+mod board;
 mod follower;
 mod key;
 mod merge;
 mod owed;
+mod scan;
 mod table;
 
 pub use follower::{Cursor, Emission, Follower, Kept, KeptEvents};
@@ -168,12 +170,12 @@ impl Ledger {
 
     /// The newest value of every row of a view, with its version, in the order of (end, group, start).
     pub fn rows(&self, view: u32) -> Result<Vec<(RowKey, Version, RowValue)>, RunError> {
-        let all = self.range(&Key::rows_from(view, EventTime::MIN), &Key::rows_after(view))?;
+        let whole = board::whole(view);
+        let Some(((), snapshot)) = self.snapshot(|_, _| ((), vec![whole.clone()])) else { return Ok(Vec::new()) };
         let row = |(key, stored): (Key, Stored)| {
-            let value = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
-            Some((key.as_row().expect("a range of rows"), stored.version, value))
+            Some((key.as_row().expect("a range of rows"), stored.version, follower::value(&stored)?))
         };
-        Ok(all.into_iter().filter_map(row).collect())
+        snapshot.scan(&whole).filter_map(|entry| entry.map(row).transpose()).collect()
     }
 
     /// Bytes of memory held, roughly: the table, and the runs' indices.
@@ -288,28 +290,6 @@ impl Ledger {
         self.inner.read().expect(LOCK)
     }
 
-    /// The newest value of every key but events' that changed after `from`, as of the returned end.
-    fn changed(&self, from: Epoch) -> Result<(Epoch, BTreeMap<Key, Stored>), RunError> {
-        let (end, runs, tables, mut found) = {
-            let inner = self.read();
-            let found: BTreeMap<Key, Stored> = inner.table.changed(from).collect();
-            (inner.end, inner.runs.clone(), inner.frozen.clone(), found)
-        };
-        for (key, stored) in tables.iter().flat_map(|table| table.changed(from)) {
-            keep_newest(&mut found, key, stored);
-        }
-        for open in runs.iter().filter(|open| open.entry.last > from) {
-            for entry in open.run.scan(&*self.blobs, &[]) {
-                let (key, value) = entry?;
-                let stored = Stored::decode(&value);
-                if stored.epoch > from {
-                    keep_newest(&mut found, Key::from_bytes(key), stored);
-                }
-            }
-        }
-        Ok((end, found))
-    }
-
     /// Events of whole epochs after `from` and up to `to`, in order, until they are `bytes_max` or more; and the last
     /// of these epochs.
     fn events(&self, from: Epoch, to: Epoch, bytes_max: usize) -> Result<(Epoch, Vec<Stored>), RunError> {
@@ -338,28 +318,6 @@ impl Ledger {
         }
         Ok((to, found))
     }
-
-    /// The newest value of every key in `from..to`.
-    fn range(&self, from: &Key, to: &Key) -> Result<BTreeMap<Key, Stored>, RunError> {
-        let (runs, tables, mut found) = {
-            let inner = self.read();
-            let found: BTreeMap<Key, Stored> = inner.table.range(from, to).collect();
-            (inner.runs.clone(), inner.frozen.clone(), found)
-        };
-        for (key, stored) in tables.iter().flat_map(|table| table.range(from, to)) {
-            keep_newest(&mut found, key, stored);
-        }
-        for open in &runs {
-            for entry in open.run.scan(&*self.blobs, from.bytes()) {
-                let (key, value) = entry?;
-                if key.as_slice() >= to.bytes() {
-                    break;
-                }
-                keep_newest(&mut found, Key::from_bytes(key), Stored::decode(&value));
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// The generation that wrote a blob, which its name begins with.
@@ -368,18 +326,6 @@ pub(crate) fn generation_of(name: &str) -> Option<u64> {
 }
 
 const LOCK: &str = "no thread panics while it holds the ledger";
-
-fn keep_newest(found: &mut BTreeMap<Key, Stored>, key: Key, stored: Stored) {
-    match found.entry(key) {
-        std::collections::btree_map::Entry::Occupied(mut known) if known.get().epoch < stored.epoch => {
-            known.insert(stored);
-        }
-        std::collections::btree_map::Entry::Occupied(_) => {}
-        std::collections::btree_map::Entry::Vacant(free) => {
-            free.insert(stored);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

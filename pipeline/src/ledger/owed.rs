@@ -6,8 +6,9 @@
 
 use super::follower::{Cursor, Emission, Kept};
 use super::key::{Key, RowKey, RowValue};
+use super::scan::{Range, Snapshot};
 use super::table::Stored;
-use super::{EpochInfo, Ledger};
+use super::{EpochInfo, Ledger, board};
 use crate::plan::{Plan, WindowPlan};
 use crate::ports::sink::{Row, RowState};
 use crate::run::RunError;
@@ -99,12 +100,11 @@ impl Rule {
 
     /// Whether the store shows the row once this cut is written, and why it was written last.
     pub fn shows(&self, end: EventTime, value: &RowValue) -> Option<Effect> {
-        let waits = matches!(self.emission, Emission::OnComplete | Emission::OnFinal);
         match value.state {
             RowState::Gone => None,
-            _ if waits && end <= self.now => Some(self.later(end, value)),
+            _ if self.waits() && end <= self.now => Some(self.later(end, value)),
             _ if self.emission == Emission::OnComplete => value.was_complete.then_some(Effect::Change),
-            _ => (!waits).then_some(Effect::Change),
+            _ => (!self.waits()).then_some(Effect::Change),
         }
     }
 
@@ -113,16 +113,38 @@ impl Rule {
         if value.watermark >= end.plus(self.delay) { Effect::Change } else { Effect::Passing }
     }
 
-    /// The ends that pass in this cut, as a range of keys; `None` if there are none.
-    pub fn passing(&self) -> Option<(Key, Key)> {
-        let waits = matches!(self.emission, Emission::OnComplete | Emission::OnFinal);
-        let from = if self.before == EventTime::MIN { self.before } else { EventTime(self.before.0.saturating_add(1)) };
-        let range = || (Key::rows_from(self.view, from), Key::rows_from(self.view, EventTime(self.now.0.saturating_add(1))));
-        (waits && self.now > self.before).then(range)
+    /// Where in the ledger there may be rows that are owed, in order.
+    pub fn ranges(&self) -> Vec<Range> {
+        let (first, end) = (Key::rows_from(self.view, EventTime::MIN), Key::rows_after(self.view));
+        let changed = |from: Key, to: Key| Range { from, to, after: self.after };
+        if !self.waits() {
+            return vec![changed(first, end)];
+        }
+        let after = |time: EventTime| match time {
+            EventTime::MIN => first.clone(),
+            time => Key::rows_from(self.view, EventTime(time.0.saturating_add(1))),
+        };
+        let (from, to) = (after(self.before), after(self.now));
+        let passing = Range { from: from.clone(), to: to.clone(), after: Epoch(0) };
+        match self.emission {
+            Emission::OnFinal => vec![passing],
+            _ => vec![changed(first, from), passing, changed(to, end)],
+        }
+    }
+
+    /// Every row and passing of the view, for its board.
+    pub fn whole(&self) -> [Range; 2] {
+        let (from, to) = (self.passing_key(EventTime::MIN), self.passing_key(EventTime::MAX));
+        [board::whole(self.view), Range { from, to, after: Epoch(0) }]
+    }
+
+    /// Whether rows wait for the watermark.
+    fn waits(&self) -> bool {
+        matches!(self.emission, Emission::OnComplete | Emission::OnFinal)
     }
 
     /// The key under which a passing of rows that end at `end` is kept.
-    pub fn passing_key(&self, end: EventTime) -> Key {
+    fn passing_key(&self, end: EventTime) -> Key {
         Key::passing(self.view, self.emission == Emission::OnFinal, end)
     }
 
@@ -156,10 +178,6 @@ impl<'a> Passings<'a> {
         Passings { ledger, after, end, known: BTreeMap::new() }
     }
 
-    pub fn ledger(&self) -> &'a Ledger {
-        self.ledger
-    }
-
     /// Of rows that end at `end`, which passed after the cursor.
     pub fn find(&mut self, rule: &Rule, end: EventTime) -> Passing {
         let (ledger, after, to) = (self.ledger, self.after, self.end);
@@ -176,12 +194,16 @@ impl<'a> Passings<'a> {
     }
 
     /// Makes earlier passings of these ends known.
-    pub fn load(&mut self, rule: &Rule, ends: &BTreeSet<EventTime>) -> Result<(), RunError> {
+    pub fn load(&mut self, rule: &Rule, snapshot: &Snapshot, ends: &BTreeSet<EventTime>) -> Result<(), RunError> {
         let (Some(first), Some(last)) = (ends.first(), ends.last()) else { return Ok(()) };
-        let (first, after) = (rule.passing_key(*first), rule.passing_key(EventTime(last.0.saturating_add(1))));
+        let (from, to) = (rule.passing_key(*first), rule.passing_key(EventTime(last.0.saturating_add(1))));
         let wanted: BTreeSet<Key> = ends.iter().map(|end| rule.passing_key(*end)).collect();
-        let found = self.ledger.range(&first, &after)?.into_iter().filter(|(key, _)| wanted.contains(key));
-        self.known.extend(found.filter_map(|(key, stored)| Some((key, Passing::of(&stored)?))));
+        for entry in snapshot.scan(&Range { from, to, after: Epoch(0) }) {
+            let (key, stored) = entry?;
+            if wanted.contains(&key) {
+                self.known.extend(Passing::of(&stored).map(|passing| (key, passing)));
+            }
+        }
         Ok(())
     }
 
