@@ -42,6 +42,8 @@ struct Sink {
     written: usize,
     page_rows_max: usize,
     pages: usize,
+    /// The ledger has been finished.
+    finished: bool,
 }
 
 impl Sink {
@@ -56,6 +58,7 @@ impl Sink {
             written: 0,
             page_rows_max: PAGE_ROWS_MAX,
             pages: 0,
+            finished: false,
         };
         sink.restart(job, 100);
         sink
@@ -78,6 +81,7 @@ impl Sink {
         let to = job.ledger.end();
         let Some((mut cut, mut next)) = self.follower.cut(&job.ledger, &self.cursor).unwrap() else {
             assert_eq!(self.cursor.epoch, to, "{context}: only what is up to date owes nothing");
+            assert!(!self.finished || self.cursor.has_passed(to), "{context}: nothing waits any more");
             return;
         };
         let again = again.expect("the same cursor, the same ledger").0;
@@ -136,7 +140,7 @@ impl Sink {
                 Emission::Every(span) => {
                     let last = *self.every.entry(view).or_default();
                     let opened = |epoch: Epoch| if epoch == Epoch(0) { 0 } else { history.opened(epoch).0 };
-                    if opened(cut.to) - opened(last) < span.0 {
+                    if !self.finished && opened(cut.to) - opened(last) < span.0 {
                         continue;
                     }
                     self.every.insert(view, cut.to);
@@ -222,6 +226,13 @@ fn trial(seed: u64, retain: Option<Span>) -> usize {
             job.ledger.freeze();
             job.ledger.seal(&keep).unwrap();
             history.compare_newest(&job.ledger, &format!("seed {seed}, epoch {}", job.ledger.end().0));
+        }
+    }
+    job.ledger.finish();
+    for sink in &mut sinks {
+        sink.finished = true;
+        while !sink.cursor.has_passed(job.ledger.end()) {
+            sink.cut(&mut job, &mut history, &mut random, &format!("seed {seed}, {:?}, at the end", sink.emission));
         }
     }
     let written: Vec<usize> = sinks.iter().map(|sink| sink.written).collect();

@@ -809,6 +809,7 @@ impl Engine {
         if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
             return;
         }
+        self.ledger.finish();
         let to_complete = self.close && !self.ended;
         if self.patient && !to_complete && !self.sinks_have_passed(self.effects_end) {
             return;

@@ -11,7 +11,7 @@
 use super::board::Board;
 use super::key::{Key, RowValue};
 use super::owed::{Effect, Passings, Rule, expiry};
-use super::scan::{Range, Snapshot};
+use super::scan::{End, Range, Snapshot};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 pub enum Emission {
     /// At each change.
     OnUpdate,
-    /// Changed rows, at most once in this span.
+    /// Changed rows, at most once in this span, and when the run ends.
     Every(Span),
     /// Once complete, then corrections.
     OnComplete,
@@ -103,9 +103,14 @@ impl Cursor {
         every.chain([self.epoch, self.events]).min().expect("it is not empty")
     }
 
-    /// Whether everything up to `epoch` is written, but for views that wait for their turn.
+    /// Whether everything up to `epoch` is written, also of views that waited for their turn.
     pub fn has_passed(&self, epoch: Epoch) -> bool {
-        self.epoch.min(self.events) >= epoch
+        self.oldest() >= epoch
+    }
+
+    /// Whether a view waits for its turn.
+    fn waits(&self) -> bool {
+        self.every.values().any(|(epoch, _)| *epoch < self.epoch)
     }
 }
 
@@ -164,14 +169,15 @@ impl Follower {
 
     /// What lies between the cursor and the ledger's end; `None` if nothing does. With `boards`, all that boards need too.
     fn between(&self, ledger: &Ledger, cursor: &Cursor, boards: bool) -> Option<Between> {
-        let end = ledger.end();
-        if end == cursor.epoch && (self.events.is_none() || end == cursor.events) {
+        let end = ledger.read().end();
+        let events_reach = self.events.is_none() || end.epoch == cursor.events;
+        if end.epoch == cursor.epoch && events_reach && !(end.finished && cursor.waits()) {
             return None;
         }
-        let wanted = |end: Epoch, info: &EpochInfo| {
+        let wanted = |end: End, info: &EpochInfo| {
             let (rules, every) = self.rules(cursor, end, info);
             let mut ranges: Vec<Range> = rules.iter().flat_map(|(_, rule)| rule.ranges()).collect();
-            let dead_letters = self.dead_letters.then(|| dead_letters(cursor.epoch, end));
+            let dead_letters = self.dead_letters.then(|| dead_letters(cursor.epoch, end.epoch));
             ranges.extend(dead_letters.clone());
             let with_board = rules.iter().filter(|(kept, _)| boards && kept.board_groups_max > 0);
             ranges.extend(with_board.flat_map(|(_, rule)| rule.whole()));
@@ -185,7 +191,7 @@ impl Follower {
     }
 
     /// What each view is owed; those that wait for their turn are owed nothing. And how far the latter then are.
-    fn rules(&self, cursor: &Cursor, end: Epoch, info: &EpochInfo) -> (Vec<(Kept, Rule)>, Turns) {
+    fn rules(&self, cursor: &Cursor, end: End, info: &EpochInfo) -> (Vec<(Kept, Rule)>, Turns) {
         let (mut rules, mut next) = (Vec::new(), BTreeMap::new());
         for kept in &self.kept {
             let rule = Rule::new(&self.plan, kept, cursor, info);
@@ -194,8 +200,8 @@ impl Follower {
                 continue;
             };
             let last = cursor.every.get(&kept.view).copied().unwrap_or((cursor.epoch, cursor.version));
-            let due = info.opened.0 - last.1.0 >= every.0;
-            next.insert(kept.view, if due { (end, info.opened) } else { last });
+            let due = end.finished || info.opened.0 - last.1.0 >= every.0;
+            next.insert(kept.view, if due { (end.epoch, info.opened) } else { last });
             rules.extend(due.then(|| (kept.clone(), rule.since(last.0))));
         }
         (rules, next)

@@ -94,8 +94,11 @@ pub(crate) struct OpenRun {
     run: Run,
 }
 
+#[derive(Default)]
 struct Inner {
     end: Epoch,
+    /// The run ends here: nothing waits for its turn any more.
+    finished: bool,
     table: Table,
     frozen: Option<Arc<Table>>,
     runs: Vec<Arc<OpenRun>>,
@@ -103,6 +106,12 @@ struct Inner {
     /// Merged into others, but perhaps still being read.
     retired: Vec<Weak<OpenRun>>,
     epochs: BTreeMap<Epoch, EpochInfo>,
+}
+
+impl Inner {
+    fn end(&self) -> scan::End {
+        scan::End { epoch: self.end, finished: self.finished }
+    }
 }
 
 /// See the module. Shared between the engine, which appends, and the sinks' threads, which read.
@@ -116,8 +125,7 @@ impl Ledger {
     /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0. Every block is
     /// checked now, while an older checkpoint can still take this one's place.
     pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
-        let (table, epochs) = (Table::default(), BTreeMap::new());
-        let mut inner = Inner { end, table, frozen: None, runs: Vec::new(), event_runs: Vec::new(), retired: Vec::new(), epochs };
+        let mut inner = Inner { end, ..Inner::default() };
         for entry in runs {
             let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
             run.verify(&*blobs)?;
@@ -137,6 +145,12 @@ impl Ledger {
     /// The last epoch appended.
     pub fn end(&self) -> Epoch {
         self.read().end
+    }
+
+    /// Says that the run ends with what is here: whatever waits for its turn is due. Epochs may still follow, to complete
+    /// or to save. It is not durable, as it changes when a row is written, not how.
+    pub fn finish(&self) {
+        self.inner.write().expect(LOCK).finished = true;
     }
 
     /// What is known of an epoch that some follower may still need.

@@ -22,6 +22,14 @@ pub(super) struct Range {
     pub after: Epoch,
 }
 
+/// Where the ledger ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub epoch: Epoch,
+    /// The run ends here too.
+    pub finished: bool,
+}
+
 /// See the module.
 pub(super) struct Snapshot {
     /// The last epoch in it.
@@ -35,11 +43,11 @@ pub(super) struct Snapshot {
 
 impl Ledger {
     /// The ledger as of its end, for reading in the ranges that `wanted` returns; `None` before the first epoch.
-    pub(super) fn snapshot<T>(&self, wanted: impl FnOnce(Epoch, &EpochInfo) -> (T, Vec<Range>)) -> Option<(T, Snapshot)> {
+    pub(super) fn snapshot<T>(&self, wanted: impl FnOnce(End, &EpochInfo) -> (T, Vec<Range>)) -> Option<(T, Snapshot)> {
         let (found, ranges, frozen, mut snapshot) = {
             let inner = self.read();
             let info = inner.epochs.get(&inner.end)?.clone();
-            let (found, ranges) = wanted(inner.end, &info);
+            let (found, ranges) = wanted(inner.end(), &info);
             let tables = ranges.iter().flat_map(|range| inner.table.within(range)).collect();
             let (end, runs, blobs) = (inner.end, inner.runs.clone(), self.blobs.clone());
             (found, ranges, inner.frozen.clone(), Snapshot { end, info, tables, runs, blobs })
