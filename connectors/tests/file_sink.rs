@@ -111,6 +111,27 @@ fn lines_are_appended_once_over_restarts_tears_and_other_cuts() {
     }
 }
 
+/// Pages of one cut have one `to`; the process may end between any two, and then all of them come again.
+#[test]
+fn pages_of_a_cut_are_appended_once() {
+    let folder = Folder::new("pages");
+    let page = |versions: &[i64]| Cut { more: true, progress: vec![], ..cut(1, 9, versions) };
+    let mut sink = folder.prepared(OutputFormat::Ndjson, false);
+    sink.write(&cut(0, 1, &[1])).unwrap();
+    sink.write(&page(&[2, 3])).unwrap();
+    sink.write(&page(&[4])).unwrap();
+    drop(sink);
+    let mut sink = folder.prepared(OutputFormat::Ndjson, false);
+    sink.write(&page(&[2, 3])).unwrap();
+    sink.write(&page(&[4, 5])).unwrap();
+    // The store failed, and the same page comes again.
+    sink.prepare().unwrap();
+    sink.write(&page(&[4, 5])).unwrap();
+    sink.write(&cut(1, 9, &[6])).unwrap();
+    sink.write(&cut(9, 10, &[7])).unwrap();
+    assert_eq!(versions(&folder.text("per_minute.ndjson")), [1, 2, 3, 4, 5, 6, 7]);
+}
+
 #[test]
 fn csv_tells_null_from_empty_and_quotes_what_needs_it() {
     let folder = Folder::new("csv");

@@ -11,6 +11,8 @@ mod harness;
 mod history;
 #[path = "follower/job.rs"]
 mod job;
+#[path = "follower/reads.rs"]
+mod reads;
 
 use caudal_pipeline::group::Group;
 use caudal_pipeline::ledger::{Cursor, Emission, Follower, Keep, Kept};
@@ -23,6 +25,10 @@ use std::collections::BTreeMap;
 
 const TRIALS: u64 = 10;
 const EPOCHS: u64 = 80;
+/// Rows in a page; a cut after an epoch or two has fewer.
+const PAGE_ROWS_MAX: usize = 12;
+/// Key and value of the smallest row.
+const ROW_BYTES_MIN: usize = 30;
 
 /// One sink with one mode for all views: its follower, and its board as a store would hold it.
 struct Sink {
@@ -34,6 +40,10 @@ struct Sink {
     /// What the model knows of `Emission::Every`, by view: the last time it was due.
     every: BTreeMap<usize, Epoch>,
     written: usize,
+    page_rows_max: usize,
+    pages: usize,
+    /// The ledger has been finished.
+    finished: bool,
 }
 
 impl Sink {
@@ -46,6 +56,9 @@ impl Sink {
             board: BTreeMap::new(),
             every: BTreeMap::new(),
             written: 0,
+            page_rows_max: PAGE_ROWS_MAX,
+            pages: 0,
+            finished: false,
         };
         sink.restart(job, 100);
         sink
@@ -53,21 +66,53 @@ impl Sink {
 
     /// A new process: the cursor and the store are all that is left.
     fn restart(&mut self, job: &Job, board_groups_max: usize) {
+        // Sinks for comparison, which have no boards, take everything at once.
+        self.page_rows_max = if board_groups_max > 0 { PAGE_ROWS_MAX } else { usize::MAX };
         let kept = |view| Kept { view, emission: self.emission, retain: self.retain, board_groups_max };
-        self.follower = Follower::new(job.plan.clone(), (0..job.plan.views.len() as u32).map(kept).collect(), true);
+        self.follower = Follower::new(job.plan.clone(), (0..job.plan.views.len() as u32).map(kept).collect(), true)
+            .with_pages_of(self.page_rows_max.saturating_mul(ROW_BYTES_MIN));
     }
 
-    fn cut(&mut self, job: &Job, history: &History, context: &str) {
+    /// Takes a cut: perhaps in pages, of which some are repeated, and between which the ledger goes on.
+    fn cut(&mut self, job: &mut Job, history: &mut History, random: &mut Random, context: &str) {
         let mut again = Sink::new(job, self.emission, self.retain);
         again.restart(job, 0);
         let again = again.follower.cut(&job.ledger, &self.cursor).unwrap();
-        let Some((cut, next)) = self.follower.cut(&job.ledger, &self.cursor).unwrap() else {
-            assert_eq!(self.cursor.epoch, job.ledger.end(), "{context}: only what is up to date owes nothing");
+        let to = job.ledger.end();
+        let Some((mut cut, mut next)) = self.follower.cut(&job.ledger, &self.cursor).unwrap() else {
+            assert_eq!(self.cursor.epoch, to, "{context}: only what is up to date owes nothing");
+            assert!(!self.finished || self.cursor.has_passed(to), "{context}: nothing waits any more");
             return;
         };
         let again = again.expect("the same cursor, the same ledger").0;
+        let mut rows = std::mem::take(&mut cut.rows);
+        while cut.more {
+            assert!(cut.latest.is_empty() && cut.progress.is_empty() && next.epoch == self.cursor.epoch, "{context}: a page");
+            self.cursor = next;
+            if random.chance(5) {
+                job.epoch(random);
+                history.take(&job.ledger);
+                job.ledger.freeze();
+                job.ledger.seal(&Keep::default()).unwrap();
+            }
+            if random.chance(1) {
+                // A new process does not know the page: the next cut begins anew.
+                return self.restart(job, 100);
+            }
+            if random.chance(10) {
+                let failed = self.follower.cut(&job.ledger, &self.cursor).unwrap().expect("a page was owed").0;
+                let repeated = self.follower.cut(&job.ledger, &self.cursor).unwrap().expect("and still is").0;
+                let of = |cut: &Cut| (cut.rows.clone(), cut.more, cut.to, cut.progress.clone(), cut.latest.clone());
+                assert_eq!(of(&failed), of(&repeated), "{context}: a repeated page is the same");
+            }
+            (cut, next) = self.follower.cut(&job.ledger, &self.cursor).unwrap().expect("another page was promised");
+            assert!(cut.rows.len() <= self.page_rows_max, "{context}: {} rows in a page", cut.rows.len());
+            self.pages += 1;
+            rows.append(&mut cut.rows);
+        }
+        cut.rows = rows;
         assert_eq!((&again.rows, &again.dead_letters), (&cut.rows, &cut.dead_letters), "{context}: a repeated cut is the same");
-        assert_eq!((cut.from, cut.to, cut.version), (self.cursor.epoch, job.ledger.end(), next.version), "{context}");
+        assert_eq!((cut.from, cut.to, cut.version), (self.cursor.epoch, to, next.version), "{context}");
         self.compare_rows(&cut, history, context);
         self.written += cut.rows.len();
         for latest in &cut.latest {
@@ -95,7 +140,7 @@ impl Sink {
                 Emission::Every(span) => {
                     let last = *self.every.entry(view).or_default();
                     let opened = |epoch: Epoch| if epoch == Epoch(0) { 0 } else { history.opened(epoch).0 };
-                    if opened(cut.to) - opened(last) < span.0 {
+                    if !self.finished && opened(cut.to) - opened(last) < span.0 {
                         continue;
                     }
                     self.every.insert(view, cut.to);
@@ -112,22 +157,28 @@ impl Sink {
         assert_eq!(keys(&cut.rows), keys(&expected), "{context}, {}..={}", cut.from.0, cut.to.0);
     }
 
-    /// The newest row of each group that this sink has been owed and that is not gone.
+    /// The newest row of each group that this sink has been owed and that is not gone, as it was written.
     fn compare_board(&self, job: &Job, history: &History, context: &str) {
-        for view in (0..job.plan.views.len()).filter(|_| !matches!(self.emission, Emission::Every(_))) {
-            let due = match (self.emission, history.unwindowed(view)) {
-                (Emission::OnComplete, false) => Due::Complete { after: Epoch(0) },
-                (Emission::OnFinal, false) => Due::Final { after: Epoch(0) },
-                _ => Due::Changed { after: Epoch(0) },
+        for view in 0..job.plan.views.len() {
+            let (due, to) = match (self.emission, history.unwindowed(view)) {
+                (Emission::OnComplete, false) => (Due::Complete { after: Epoch(0) }, self.cursor.epoch),
+                (Emission::OnFinal, false) => (Due::Final { after: Epoch(0) }, self.cursor.epoch),
+                (Emission::Every(_), _) => (Due::Changed { after: Epoch(0) }, self.every.get(&view).copied().unwrap_or_default()),
+                _ => (Due::Changed { after: Epoch(0) }, self.cursor.epoch),
             };
-            let mut newest: BTreeMap<Group, (EventTime, EventTime)> = BTreeMap::new();
-            for row in history.owed(view, due, self.cursor.epoch, None).iter().filter(|row| row.state != RowState::Gone) {
-                let at = newest.entry(Group::of(&row.group)).or_insert((row.end, row.start));
-                *at = (*at).max((row.end, row.start));
+            let mut newest: BTreeMap<Group, Row> = BTreeMap::new();
+            for row in history.owed(view, due, to, self.retain).into_iter().filter(|row| row.state != RowState::Gone) {
+                let group = Group::of(&row.group);
+                if newest.get(&group).is_none_or(|known| (known.end, known.start) < (row.end, row.start)) {
+                    newest.insert(group, row);
+                }
             }
             let shown = self.board.iter().filter(|((of, _), _)| *of == view);
-            let shown: BTreeMap<Group, _> = shown.map(|((_, group), row)| (group.clone(), (row.end, row.start))).collect();
-            assert_eq!(shown, newest, "{context}, view {view}: the board as of {}", self.cursor.epoch.0);
+            let shown: BTreeMap<Group, Row> = shown.map(|((_, group), row)| (group.clone(), row.clone())).collect();
+            for (group, row) in &newest {
+                assert_eq!(shown.get(group), Some(row), "{context}, view {view}: the board as of {}", self.cursor.epoch.0);
+            }
+            assert_eq!(shown.len(), newest.len(), "{context}, view {view}: the board as of {}", self.cursor.epoch.0);
         }
     }
 }
@@ -163,9 +214,9 @@ fn trial(seed: u64, retain: Option<Span>) -> usize {
         for (n, sink) in sinks.iter_mut().enumerate() {
             // Each lags in its own way.
             if random.chance([70, 30, 20, 10][n]) {
-                sink.cut(&job, &history, &format!("seed {seed}, {:?}", sink.emission));
+                sink.cut(&mut job, &mut history, &mut random, &format!("seed {seed}, {:?}", sink.emission));
             }
-            if retain.is_none() && random.chance(3) {
+            if random.chance(5) {
                 sink.restart(&job, 100);
             }
         }
@@ -177,8 +228,16 @@ fn trial(seed: u64, retain: Option<Span>) -> usize {
             history.compare_newest(&job.ledger, &format!("seed {seed}, epoch {}", job.ledger.end().0));
         }
     }
+    job.ledger.finish();
+    for sink in &mut sinks {
+        sink.finished = true;
+        while !sink.cursor.has_passed(job.ledger.end()) {
+            sink.cut(&mut job, &mut history, &mut random, &format!("seed {seed}, {:?}, at the end", sink.emission));
+        }
+    }
     let written: Vec<usize> = sinks.iter().map(|sink| sink.written).collect();
-    assert!(written.iter().all(|rows| *rows > 10), "every mode has something to write: {written:?}");
+    assert!(written.iter().all(|rows| *rows > 0), "every mode has something to write: {written:?}");
+    assert!(sinks.iter().map(|sink| sink.pages).sum::<usize>() > 10, "those that lag take pages");
     sinks.iter().map(|sink| sink.written).sum()
 }
 

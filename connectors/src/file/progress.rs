@@ -26,6 +26,9 @@ pub(super) struct Progress {
     /// The columns of each CSV file.
     #[serde(default)]
     pub(super) columns: BTreeMap<String, Vec<String>>,
+    /// They hold pages of a cut that is not complete.
+    #[serde(default)]
+    pub(super) in_pages: bool,
     /// How long the files were some while ago, oldest first: where to look for what a repeated cut brings again.
     #[serde(default)]
     pub(super) marks: Vec<Mark>,

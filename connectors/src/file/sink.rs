@@ -27,6 +27,8 @@ pub struct Sink {
     /// Held while this process writes: two would overwrite each other.
     lock: Option<File>,
     progress: Option<Progress>,
+    /// Pages of a cut may come again that are in the files already.
+    pages_repeat: bool,
 }
 
 /// What a cut adds to a file.
@@ -42,7 +44,7 @@ impl Sink {
     /// A sink that has not touched the disk yet.
     pub fn new(config: SinkConfig, context: SinkContext) -> Sink {
         let folder = PathBuf::from(&config.folder);
-        Sink { config, context, folder, lock: None, progress: None }
+        Sink { config, context, folder, lock: None, progress: None, pages_repeat: false }
     }
 
     fn file_of_view(&self, view: usize) -> String {
@@ -156,11 +158,14 @@ impl Sink {
             let addition = Addition { file, framing: Framing::Lines, header: String::new(), lines: letters };
             self.append(addition, cut.from, &mut after)?;
         }
-        after.epoch = cut.to;
-        after.version = cut.version;
-        let names = self.context.views.iter().map(|v| v.name.clone());
-        after.views = names.zip(cut.progress.iter().map(view_until)).collect();
-        after.mark();
+        after.in_pages = cut.more;
+        if !cut.more {
+            after.epoch = cut.to;
+            after.version = cut.version;
+            let names = self.context.views.iter().map(|v| v.name.clone());
+            after.views = names.zip(cut.progress.iter().map(view_until)).collect();
+            after.mark();
+        }
         progress::replace(&self.folder, &after)?;
         Ok(after)
     }
@@ -183,7 +188,7 @@ impl Sink {
     fn append(&self, addition: Addition, from: Epoch, after: &mut Progress) -> io::Result<()> {
         let Addition { file: name, framing, header, lines } = addition;
         let path = self.folder.join(&name);
-        let repeats = if from < after.epoch {
+        let repeats = if from < after.epoch || self.pages_repeat {
             Repeats::read(&path, after.length_before(&name, from), self.config.gzip, framing)?
         } else {
             Repeats::default()
@@ -230,7 +235,10 @@ impl sink::Sink for Sink {
             self.lock = Some(self.acquire()?);
         }
         match self.settle() {
-            Ok(progress) => self.progress = Some(progress),
+            Ok(progress) => {
+                self.pages_repeat = progress.in_pages;
+                self.progress = Some(progress);
+            }
             Err(error) => {
                 // Who refuses a folder must not keep its owner out.
                 self.lock = None;
@@ -246,6 +254,7 @@ impl sink::Sink for Sink {
         };
         if cut.to > progress.epoch {
             self.progress = Some(self.append_all(progress, cut).map_err(|e| self.failed("write", &e))?);
+            self.pages_repeat &= cut.more;
         }
         Ok(Vec::new())
     }

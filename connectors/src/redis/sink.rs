@@ -72,7 +72,9 @@ impl RedisSink {
         for batch in batches(&calls) {
             server.run::<i64>(batch).map_err(|error| self.failed("write rows", &error))?;
         }
-        self.write_board(server, cut)?;
+        if !cut.more {
+            self.write_board(server, cut)?;
+        }
         Ok(set_aside)
     }
 

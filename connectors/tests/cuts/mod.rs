@@ -85,6 +85,7 @@ pub fn cut(previous: i64, version: i64, rows: Vec<Row>) -> Cut {
         progress: vec![progress; 2],
         dead_letters: vec![],
         events: vec![],
+        more: false,
     }
 }
 

@@ -49,8 +49,12 @@ fn bound(bound: EventTime) -> Cell {
 /// All dead letters so far, in the order in which they were refused.
 pub fn dead_letters(stage: &Stage<'_>, plan: &Plan) -> Result<Vec<DeadLetter>, String> {
     let mut follower = Follower::new(Arc::new(plan.clone()), Vec::new(), true);
-    let cut = follower.cut(&stage.engine().ledger(), &Cursor::default()).map_err(|error| error.to_string())?;
-    Ok(cut.into_iter().flat_map(|(cut, _)| cut.dead_letters).map(|row| row.dead_letter).collect())
+    let (ledger, mut cursor, mut found) = (stage.engine().ledger(), Cursor::default(), Vec::new());
+    while let Some((cut, next)) = follower.cut(&ledger, &cursor).map_err(|error| error.to_string())? {
+        found.extend(cut.dead_letters.into_iter().map(|row| row.dead_letter));
+        cursor = next;
+    }
+    Ok(found)
 }
 
 /// One count of a stream.

@@ -292,7 +292,7 @@ impl SinkThread {
         if self.status.failing_since.take().is_some() {
             SinkRecovered { job: &self.shared.plan.name, sink: &self.name, retries: self.status.retries }.emit();
         }
-        self.status.written = cut.version;
+        self.status.written = if cut.more { self.status.written } else { cut.version };
         self.status.rows += cut.rows.len() as u64;
         self.status.dead_letters += cut.dead_letters.len() as u64;
         self.status.set_aside += set_aside.len() as u64;

@@ -298,7 +298,7 @@ impl Engine {
         let source = |stream: &u32| SourceStream::new(*stream, config.plan.streams[*stream as usize].watermark);
         let mut sources: BTreeMap<u32, SourceStream> = config.sources.keys().map(|stream| (*stream, source(stream))).collect();
         let (manifest, state, ledger, checkpoint_slot) = match found {
-            Some((seq, manifest, state, ledger)) => (Some(manifest), state, ledger, seq),
+            Some((slot, manifest, state, ledger)) => (Some(manifest), state, ledger, slot),
             None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
         };
         // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
@@ -777,8 +777,9 @@ impl Engine {
         positions: BTreeMap<u32, SourceState>,
         now: Now,
     ) {
-        self.ledger.freeze();
+        // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
         let cursors = self.cursors.lock().expect(CURSORS).clone();
+        self.ledger.freeze();
         let manifest = Manifest {
             epoch,
             opened,
@@ -897,6 +898,7 @@ impl Engine {
         if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
             return;
         }
+        self.ledger.finish();
         let to_complete = self.close && !self.ended;
         if self.patient && !to_complete && !self.sinks_have_passed(self.effects_end) {
             return;

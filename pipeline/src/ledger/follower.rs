@@ -4,18 +4,24 @@
 //! since the cursor, and later changes of complete ones. *On final*: rows that became final. Once due in a mode, a row
 //! stays due. What is due, and under which version, depends on the ledger and the cursor alone, so a repeated cut is
 //! the same cut.
+//!
+//! A cut reads one snapshot. If it would be large, because the sink was away, it comes in pages of that snapshot, in key
+//! order, and the cursor moves with the last one; the durable cursor knows no pages, as rows may be written again.
 
-use super::key::{Key, RowKey, RowValue};
+use super::board::Board;
+use super::key::{Key, RowValue};
+use super::owed::{Effect, Passings, Rule, expiry};
+use super::scan::{End, Range, Snapshot};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
 use crate::group::Group;
-use crate::plan::{Plan, ViewPlan, WindowPlan};
-use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Latest, Row, RowState, ViewProgress};
+use crate::plan::{Plan, ViewPlan};
+use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Row, RowState, ViewProgress};
 use crate::record::Event;
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Span, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// When rows of a view are written.
@@ -23,7 +29,7 @@ use std::sync::Arc;
 pub enum Emission {
     /// At each change.
     OnUpdate,
-    /// Changed rows, at most once in this span.
+    /// Changed rows, at most once in this span, and when the run ends.
     Every(Span),
     /// Once complete, then corrections.
     OnComplete,
@@ -54,6 +60,12 @@ pub struct KeptEvents {
 /// Bytes of events in one cut, about: a sink that was away takes them in pieces.
 const EVENTS_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of rows and dead letters in one cut, about, as the ledger holds them: a sink that was away takes pages.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// By view: when it was last written.
+type Turns = BTreeMap<u32, (Epoch, Version)>;
+
 /// How far a sink has written. Durable in checkpoints; a sink repeats what lies beyond with the same versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -64,46 +76,65 @@ pub struct Cursor {
     /// The epoch's W, for each stream; empty before the first.
     pub watermarks: Vec<EventTime>,
     /// Views written only every so often: how far each is.
-    pub every: BTreeMap<u32, (Epoch, Version)>,
+    pub every: Turns,
     /// Events are written up to here: behind `epoch` while the sink catches up.
     pub events: Epoch,
+    /// Within a cut in pages. Not durable: after a restart its pages come again, as of a later epoch.
+    #[serde(skip)]
+    page: Option<Page>,
+}
+
+/// Pages of the cut up to `to` are written, up to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Page {
+    to: Epoch,
+    next: Key,
 }
 
 impl Cursor {
     /// W at the cursor.
-    fn watermark(&self, stream: usize) -> EventTime {
+    pub(super) fn watermark(&self, stream: usize) -> EventTime {
         self.watermarks.get(stream).copied().unwrap_or(EventTime::MIN)
     }
 
     /// The oldest epoch after which anything may still be owed.
     pub fn oldest(&self) -> Epoch {
-        self.oldest_change().min(self.events)
+        let every = self.every.values().map(|(epoch, _)| *epoch);
+        every.chain([self.epoch, self.events]).min().expect("it is not empty")
     }
 
-    /// Whether everything up to `epoch` is written, but for views that wait for their turn.
+    /// Whether everything up to `epoch` is written, also of views that waited for their turn.
     pub fn has_passed(&self, epoch: Epoch) -> bool {
-        self.epoch.min(self.events) >= epoch
+        self.oldest() >= epoch
     }
 
-    /// The oldest epoch after which changes of rows may still be owed.
-    fn oldest_change(&self) -> Epoch {
-        self.every.values().map(|(epoch, _)| *epoch).min().unwrap_or(self.epoch).min(self.epoch)
+    /// Whether a view waits for its turn.
+    fn waits(&self) -> bool {
+        self.every.values().any(|(epoch, _)| *epoch < self.epoch)
     }
 }
 
 /// See the module.
 pub struct Follower {
     plan: Arc<Plan>,
+    /// In the order of their rows' keys.
     kept: Vec<Kept>,
     dead_letters: bool,
     events: Option<KeptEvents>,
-    boards: BTreeMap<u32, BTreeMap<Group, Row>>,
+    page_bytes_max: usize,
+    boards: BTreeMap<u32, Board>,
+    /// The cut that is being taken in pages.
+    paged: Option<Between>,
+    /// The cursor of the last cut: whoever comes with it has written that cut.
+    offered: Option<Cursor>,
 }
 
 impl Follower {
     /// A follower of these views, and of dead letters if wanted.
-    pub fn new(plan: Arc<Plan>, kept: Vec<Kept>, dead_letters: bool) -> Follower {
-        Follower { plan, kept, dead_letters, events: None, boards: BTreeMap::new() }
+    pub fn new(plan: Arc<Plan>, mut kept: Vec<Kept>, dead_letters: bool) -> Follower {
+        kept.sort_by_key(|kept| kept.view);
+        let (boards, page_bytes_max) = (BTreeMap::new(), PAGE_BYTES_MAX);
+        Follower { plan, kept, dead_letters, events: None, page_bytes_max, boards, paged: None, offered: None }
     }
 
     /// The same, of accepted events too.
@@ -111,38 +142,139 @@ impl Follower {
         Follower { events, ..self }
     }
 
-    /// Everything owed after `cursor`, and the cursor once it is written; `None` if there is nothing new.
+    /// The same, with other pages: rows and dead letters of about so many bytes.
+    pub fn with_pages_of(self, page_bytes_max: usize) -> Follower {
+        Follower { page_bytes_max, ..self }
+    }
+
+    /// What is owed after `cursor`, and the cursor once it is written; `None` if there is nothing new. A cut that would
+    /// be too large comes in pages, all of them as of the same epoch; only with the last does the cursor's epoch move.
     pub fn cut(&mut self, ledger: &Ledger, cursor: &Cursor) -> Result<Option<(Cut, Cursor)>, RunError> {
-        let (end, changed) = ledger.changed(cursor.oldest_change())?;
-        let owes = end > cursor.epoch || (self.events.is_some() && end > cursor.events);
-        let Some(info) = ledger.epoch(end).filter(|_| owes) else { return Ok(None) };
-        let (version, watermarks) = (info.opened, info.watermarks.clone());
-        let mut next = Cursor { epoch: end, version, watermarks, every: BTreeMap::new(), events: end };
-        let mut cut = Cut {
-            from: cursor.epoch,
-            to: end,
-            version: info.opened,
-            previous_version: cursor.version,
-            progress: self.progress(&info),
-            ..Cut::default()
+        let written = self.offered.take().is_some_and(|offered| offered == *cursor);
+        self.boards.values_mut().for_each(|board| board.told |= written && cursor.page.is_none());
+        let paged = self.paged.take();
+        if let Some(page) = &cursor.page
+            && let Some(between) = paged.filter(|between| between.is_at(cursor, page))
+        {
+            return self.page(ledger, between, &page.next).map(Some);
+        }
+        let Some(between) = self.between(ledger, cursor, false) else { return Ok(None) };
+        let first = Key::from_bytes(Vec::new());
+        if let Some(found) = self.only_page(ledger, &between, &first)? {
+            return Ok(Some(found));
+        }
+        let between = self.between(ledger, cursor, true).expect("what is owed does not become less");
+        self.page(ledger, between, &first).map(Some)
+    }
+
+    /// What lies between the cursor and the ledger's end; `None` if nothing does. With `boards`, all that boards need too.
+    fn between(&self, ledger: &Ledger, cursor: &Cursor, boards: bool) -> Option<Between> {
+        let end = ledger.read().end();
+        let events_reach = self.events.is_none() || end.epoch == cursor.events;
+        if end.epoch == cursor.epoch && events_reach && !(end.finished && cursor.waits()) {
+            return None;
+        }
+        let wanted = |end: End, info: &EpochInfo| {
+            let (rules, every) = self.rules(cursor, end, info);
+            let mut ranges: Vec<Range> = rules.iter().flat_map(|(_, rule)| rule.ranges()).collect();
+            let dead_letters = self.dead_letters.then(|| dead_letters(cursor.epoch, end.epoch));
+            ranges.extend(dead_letters.clone());
+            let with_board = rules.iter().filter(|(kept, _)| boards && kept.board_groups_max > 0);
+            ranges.extend(with_board.flat_map(|(_, rule)| rule.whole()));
+            ((rules, every, dead_letters), ranges)
         };
-        let span = Between { ledger, cursor, end, info };
-        for kept in self.kept.clone() {
-            let first = cut.rows.len();
-            let mut owed = self.owed(&kept, &span, &changed, &mut next)?;
-            owed.sort_by(|a, b| (a.end, &a.group, a.start).cmp(&(b.end, &b.group, b.start)));
-            cut.rows.append(&mut owed);
-            if kept.board_groups_max > 0 {
-                self.board(&kept, &span, &cut.rows[first..], &mut cut.latest)?;
+        let ((rules, every, dead_letters), snapshot) = ledger.snapshot(wanted)?;
+        let (epoch, version, watermarks) = (snapshot.end, snapshot.info.opened, snapshot.info.watermarks.clone());
+        let next = Cursor { epoch, version, watermarks, every, events: epoch, page: None };
+        let from = Cursor { page: None, ..cursor.clone() };
+        Some(Between { from, next, rules, dead_letters, snapshot, gone: BTreeMap::new() })
+    }
+
+    /// What each view is owed; those that wait for their turn are owed nothing. And how far the latter then are.
+    fn rules(&self, cursor: &Cursor, end: End, info: &EpochInfo) -> (Vec<(Kept, Rule)>, Turns) {
+        let (mut rules, mut next) = (Vec::new(), BTreeMap::new());
+        for kept in &self.kept {
+            let rule = Rule::new(&self.plan, kept, cursor, info);
+            let Emission::Every(every) = rule.emission else {
+                rules.push((kept.clone(), rule));
+                continue;
+            };
+            let last = cursor.every.get(&kept.view).copied().unwrap_or((cursor.epoch, cursor.version));
+            let due = end.finished || info.opened.0 - last.1.0 >= every.0;
+            next.insert(kept.view, if due { (end.epoch, info.opened) } else { last });
+            rules.extend(due.then(|| (kept.clone(), rule.since(last.0))));
+        }
+        (rules, next)
+    }
+
+    /// The whole cut, if it is small and boards can go on from where they are.
+    fn only_page(&mut self, ledger: &Ledger, between: &Between, first: &Key) -> Result<Option<(Cut, Cursor)>, RunError> {
+        let mut passings = Passings::new(ledger, between.from.epoch, between.next.epoch);
+        let mut cut = self.new_cut(between);
+        if between.fill(&mut cut, first, self.page_bytes_max, &mut passings)?.is_some() {
+            return Ok(None);
+        }
+        for (kept, _) in between.rules.iter().filter(|(kept, _)| kept.board_groups_max > 0) {
+            let Some(board) = self.boards.get_mut(&kept.view) else { return Ok(None) };
+            let rows = cut.rows.partition_point(|row| row.view < kept.view as usize);
+            let after = cut.rows.partition_point(|row| row.view <= kept.view as usize);
+            let moved = board.take(&cut.rows[rows..after], kept.board_groups_max);
+            if moved.lost {
+                // The rows that are left are still right, and will be compared with those that the snapshot has.
+                return Ok(None);
             }
+            cut.latest.extend(board.latest(kept.view, moved.touched));
         }
+        ledger.keep_passings(passings.into_found());
+        self.last_page(ledger, between, cut).map(Some)
+    }
+
+    /// A page of a cut; the last one has the boards, read from the snapshot.
+    fn page(&mut self, ledger: &Ledger, mut between: Between, first: &Key) -> Result<(Cut, Cursor), RunError> {
+        let mut passings = Passings::new(ledger, between.from.epoch, between.next.epoch);
+        let mut cut = self.new_cut(&between);
+        let next = between.fill(&mut cut, first, self.page_bytes_max, &mut passings)?;
+        between.note_gone(&cut.rows);
+        let found = if let Some(next) = next {
+            (cut.more, cut.progress) = (true, Vec::new());
+            (cut, Cursor { page: Some(Page { to: between.next.epoch, next }), ..between.from.clone() })
+        } else {
+            let in_pages = !first.bytes().is_empty();
+            for (kept, rule) in between.rules.iter().filter(|(kept, _)| kept.board_groups_max > 0) {
+                let board = self.boards.entry(kept.view).or_default();
+                board.told &= !in_pages;
+                let gone = between.gone.get(&kept.view).cloned().unwrap_or_default();
+                let mut touched = board.read(kept, rule, &gone, &between.snapshot, &mut passings)?;
+                let rows = cut.rows.iter().filter(|row| row.view == kept.view as usize);
+                touched.extend(rows.map(|row| Group::of(&row.group)).chain(gone));
+                cut.latest.extend(board.latest(kept.view, touched));
+            }
+            self.last_page(ledger, &between, cut)?
+        };
+        ledger.keep_passings(passings.into_found());
+        self.paged = Some(between);
+        Ok(found)
+    }
+
+    fn new_cut(&self, between: &Between) -> Cut {
+        Cut {
+            from: between.from.epoch,
+            to: between.next.epoch,
+            version: between.next.version,
+            previous_version: between.from.version,
+            progress: self.progress(&between.snapshot.info),
+            ..Cut::default()
+        }
+    }
+
+    /// Events come with what moves the cursor.
+    fn last_page(&mut self, ledger: &Ledger, between: &Between, mut cut: Cut) -> Result<(Cut, Cursor), RunError> {
+        let mut next = between.next.clone();
         if let Some(kept) = self.events {
-            (next.events, cut.events) = events(kept, &span)?;
+            (next.events, cut.events) = events(kept, ledger, between)?;
         }
-        if self.dead_letters {
-            cut.dead_letters = changed.iter().filter_map(|(key, stored)| dead_letter(ledger, cursor, key, stored)).collect();
-        }
-        Ok(Some((cut, next)))
+        self.offered = Some(next.clone());
+        Ok((cut, next))
     }
 
     /// Complete and final frontiers of every view.
@@ -153,176 +285,81 @@ impl Follower {
         };
         self.plan.views.iter().map(of).collect()
     }
+}
 
-    fn owed(
-        &self,
-        kept: &Kept,
-        span: &Between<'_>,
-        changed: &BTreeMap<Key, Stored>,
-        next: &mut Cursor,
-    ) -> Result<Vec<Row>, RunError> {
-        let view = &self.plan.views[kept.view as usize];
-        let rows = changed.range(Key::rows_from(kept.view, EventTime::MIN)..Key::rows_after(kept.view));
-        let after = |from: Epoch| rows.clone().filter(move |(_, stored)| stored.epoch > from);
-        let mut owed = Vec::new();
-        match emission(kept, view) {
-            Emission::OnUpdate => {
-                owed.extend(after(span.cursor.epoch).filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
-            }
-            Emission::Every(every) => {
-                let last = span.cursor.every.get(&kept.view).copied().unwrap_or((span.cursor.epoch, span.cursor.version));
-                let due = span.info.opened.0 - last.1.0 >= every.0;
-                next.every.insert(kept.view, if due { (span.end, span.info.opened) } else { last });
-                if due {
-                    owed.extend(after(last.0).filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
+/// The ledger from a cursor to its end, and the cursor there.
+struct Between {
+    from: Cursor,
+    next: Cursor,
+    rules: Vec<(Kept, Rule)>,
+    dead_letters: Option<Range>,
+    snapshot: Snapshot,
+    /// By view, groups of which the pages so far say that a row is gone, where a board must know.
+    gone: BTreeMap<u32, BTreeSet<Group>>,
+}
+
+impl Between {
+    /// Whether a page of a cursor is one of this cut.
+    fn is_at(&self, cursor: &Cursor, page: &Page) -> bool {
+        page.to == self.next.epoch && cursor.epoch == self.from.epoch
+    }
+
+    fn note_gone(&mut self, rows: &[Row]) {
+        for (kept, _) in self.rules.iter().filter(|(kept, _)| kept.board_groups_max > 0) {
+            let gone = rows.iter().filter(|row| row.view == kept.view as usize && row.state == RowState::Gone);
+            self.gone.entry(kept.view).or_default().extend(gone.map(|row| Group::of(&row.group)));
+        }
+    }
+
+    /// Adds rows and dead letters from a key on, until they are `bytes_max` or more; returns the key to go on at.
+    fn fill(&self, cut: &mut Cut, first: &Key, bytes_max: usize, passings: &mut Passings<'_>) -> Result<Option<Key>, RunError> {
+        let mut bytes = 0;
+        let from_first = |range: Range| Range { from: range.from.max(first.clone()), ..range };
+        let rows = self.rules.iter().flat_map(|(_, rule)| rule.ranges().into_iter().map(move |range| (Some(rule), range)));
+        for (rule, range) in rows.chain(self.dead_letters.iter().map(|range| (None, range.clone()))) {
+            for entry in self.snapshot.scan(&from_first(range)) {
+                let (key, stored) = entry?;
+                if bytes >= bytes_max {
+                    return Ok(Some(key));
+                }
+                let added = match rule {
+                    Some(rule) => owed(rule, &key, &stored, passings).map(|row| cut.rows.push(row)),
+                    None => dead_letter(&stored).map(|row| cut.dead_letters.push(row)),
+                };
+                if added.is_some() {
+                    bytes += key.bytes().len() + stored.value.as_ref().map_or(0, |value| value.len());
                 }
             }
-            Emission::OnComplete => self.passed(kept, span, Span(0), true, after(span.cursor.epoch), &mut owed)?,
-            Emission::OnFinal => {
-                let lateness = self.plan.streams[view.stream].lateness;
-                self.passed(kept, span, lateness, false, after(span.cursor.epoch), &mut owed)?;
-            }
         }
-        Ok(owed)
-    }
-
-    /// Rows whose end + `delay` the watermark has passed since the cursor, and changes of those it had passed before.
-    fn passed<'c>(
-        &self,
-        kept: &Kept,
-        span: &Between<'_>,
-        delay: Span,
-        corrections: bool,
-        changed: impl Iterator<Item = (&'c Key, &'c Stored)>,
-        owed: &mut Vec<Row>,
-    ) -> Result<(), RunError> {
-        let stream = self.plan.views[kept.view as usize].stream;
-        let (before, now) = (span.cursor.watermark(stream).minus(delay), span.info.watermarks[stream].minus(delay));
-        if corrections {
-            // What was due stays due: also a session that moved its end beyond the watermark, or is gone.
-            let again = changed.filter(|(key, stored)| {
-                let (Some(row), Some(value)) = (key.as_row(), value(stored)) else { return false };
-                let comes_below = before < row.end && row.end <= now && value.state != RowState::Gone;
-                value.was_complete && !comes_below
-            });
-            owed.extend(again.filter_map(|(key, stored)| self.row(kept, span, key, stored, None)));
-        }
-        if now > before {
-            let from = if before == EventTime::MIN { before } else { EventTime(before.0 + 1) };
-            let range = span.ledger.range(&Key::rows_from(kept.view, from), &Key::rows_from(kept.view, EventTime(now.0 + 1)))?;
-            for (key, stored) in &range {
-                let end = key.as_row().expect("a range of rows").end;
-                let due = span.first_passed(stream, end.plus(delay));
-                owed.extend(self.row(kept, span, key, stored, Some(due)).filter(|row| row.state != RowState::Gone));
-            }
-        }
-        Ok(())
-    }
-
-    /// The row to write; `due` is the epoch that made it due, if that was not its own change.
-    fn row(&self, kept: &Kept, span: &Between<'_>, key: &Key, stored: &Stored, due: Option<Epoch>) -> Option<Row> {
-        let RowKey { view, end, group, start } = key.as_row()?;
-        let value = value(stored)?;
-        // The effect is its own change, or the later epoch that made it due.
-        let due = due.filter(|due| *due > stored.epoch);
-        let watermarks = span.watermarks(due.unwrap_or(stored.epoch));
-        let version = due.and_then(|due| span.ledger.epoch(due)).map_or(stored.version, |info| info.opened);
-        let watermark = watermarks[self.plan.views[view as usize].stream];
-        let state = if value.state == RowState::Open && due.is_some() { RowState::Complete } else { value.state };
-        let expires_us = kept.retain.filter(|_| end != EventTime::MAX).map(|retain| expiry(version, end, retain, watermark));
-        let group = group.values();
-        Some(Row { view: view as usize, group, start, end, cells: value.cells, state, version, expires_us })
-    }
-
-    /// Whether a row that ends at `end` is written at all, in this mode, as of the end of `span`.
-    fn is_due(&self, kept: &Kept, span: &Between<'_>, end: EventTime, value: Option<&RowValue>) -> bool {
-        let view = &self.plan.views[kept.view as usize];
-        let watermark = span.info.watermarks[view.stream];
-        match emission(kept, view) {
-            Emission::OnUpdate | Emission::Every(_) => true,
-            Emission::OnComplete => end <= watermark || value.is_some_and(|value| value.was_complete),
-            Emission::OnFinal => end.plus(self.plan.streams[view.stream].lateness) <= watermark,
-        }
-    }
-
-    /// Moves the board's newest rows on by `written`, and lists those that changed.
-    fn board(&mut self, kept: &Kept, span: &Between<'_>, written: &[Row], latest: &mut Vec<Latest>) -> Result<(), RunError> {
-        if !self.boards.contains_key(&kept.view) {
-            let board = self.newest_rows(kept, span)?;
-            latest.extend(board.values().map(|row| Latest { view: row.view, group: row.group.clone(), row: Some(row.clone()) }));
-            self.boards.insert(kept.view, board);
-            return Ok(());
-        }
-        let board = self.boards.get_mut(&kept.view).expect("it was just looked up");
-        let mut touched: BTreeMap<Group, bool> = BTreeMap::new();
-        for row in written {
-            let group = Group::of(&row.group);
-            let newest = board.get(&group);
-            if row.state == RowState::Gone {
-                let lost = newest.is_some_and(|newest| newest.start == row.start);
-                touched.entry(group).and_modify(|l| *l |= lost).or_insert(lost);
-            } else if newest.map_or(board.len() < kept.board_groups_max, |newest| row.end >= newest.end) {
-                board.insert(group.clone(), row.clone());
-                touched.entry(group).or_insert(false);
-            }
-        }
-        if touched.values().any(|lost| *lost) {
-            let all = self.newest_rows(kept, span)?;
-            self.boards.insert(kept.view, all);
-        }
-        let board = &self.boards[&kept.view];
-        latest.extend(touched.into_keys().map(|group| Latest {
-            view: kept.view as usize,
-            row: board.get(&group).cloned(),
-            group: group.values(),
-        }));
-        Ok(())
-    }
-
-    /// The newest row of each group that is not gone, read from the whole ledger: at a start, and after a newest row is gone.
-    fn newest_rows(&self, kept: &Kept, span: &Between<'_>) -> Result<BTreeMap<Group, Row>, RunError> {
-        let mut board: BTreeMap<Group, Row> = BTreeMap::new();
-        let all = span.ledger.range(&Key::rows_from(kept.view, EventTime::MIN), &Key::rows_after(kept.view))?;
-        // Only what the mode has written, or is about to write in this cut, belongs on the board.
-        for (key, stored) in all.iter().rev().filter(|(_, stored)| stored.epoch <= span.end) {
-            let group = key.as_row().expect("a range of rows").group;
-            if board.len() < kept.board_groups_max && !board.contains_key(&group) {
-                let is_due = |row: &Row| row.state != RowState::Gone && self.is_due(kept, span, row.end, value(stored).as_ref());
-                let row = self.row(kept, span, key, stored, None).filter(is_due);
-                board.extend(row.map(|row| (group, row)));
-            }
-        }
-        Ok(board)
+        Ok(None)
     }
 }
 
-/// The mode that holds: unwindowed rows never complete, they are written as they change.
-fn emission(kept: &Kept, view: &ViewPlan) -> Emission {
-    match kept.emission {
-        Emission::OnComplete | Emission::OnFinal if view.window == WindowPlan::Unwindowed => Emission::OnUpdate,
-        emission => emission,
-    }
+/// The row, if it is due.
+fn owed(rule: &Rule, key: &Key, stored: &Stored, passings: &mut Passings<'_>) -> Option<Row> {
+    let (key, value) = (key.as_row()?, value(stored)?);
+    let passing = match rule.owes(key.end, stored.epoch, &value)? {
+        Effect::Change => None,
+        Effect::Passing => Some(passings.find(rule, key.end)),
+    };
+    Some(rule.row(key, stored, value, passing))
 }
 
 /// A row's value; `None` if its key was taken away.
-fn value(stored: &Stored) -> Option<RowValue> {
+pub(super) fn value(stored: &Stored) -> Option<RowValue> {
     Some(postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given"))
 }
 
-/// Event time as it passes; before any watermark, what ends at `end` has just ended (SEMANTICS 19).
-fn expiry(version: Version, end: EventTime, retain: Span, watermark: EventTime) -> i64 {
-    let passed = if watermark == EventTime::MIN { end } else { watermark };
-    version.0.saturating_add(end.plus(retain).0.saturating_sub(passed.0))
-}
-
 /// Events after the cursor, and the epoch up to which they are.
-fn events(kept: KeptEvents, span: &Between<'_>) -> Result<(Epoch, Vec<EventRow>), RunError> {
-    let (reached, found) = span.ledger.events(span.cursor.events, span.end, EVENTS_BYTES_MAX)?;
+fn events(kept: KeptEvents, ledger: &Ledger, between: &Between) -> Result<(Epoch, Vec<EventRow>), RunError> {
+    let (reached, found) = ledger.events(between.from.events, between.next.epoch, EVENTS_BYTES_MAX)?;
     let mut of_epoch: Option<(Epoch, Vec<EventTime>)> = None;
     let row = |stored: Stored| {
         let event: Event = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
         let known = of_epoch.take().filter(|(epoch, _)| *epoch == stored.epoch);
-        let (_, watermarks) = of_epoch.insert(known.unwrap_or_else(|| (stored.epoch, span.watermarks(stored.epoch))));
+        let at_end = || between.next.watermarks.clone();
+        let watermarks = || ledger.epoch(stored.epoch).map_or_else(at_end, |info| info.watermarks);
+        let (_, watermarks) = of_epoch.insert(known.unwrap_or_else(|| (stored.epoch, watermarks())));
         let watermark = watermarks[event.stream as usize];
         let expires_us = kept.retain.map(|retain| expiry(stored.version, event.event_time, retain, watermark));
         Some(EventRow { version: stored.version, expires_us, event })
@@ -330,37 +367,12 @@ fn events(kept: KeptEvents, span: &Between<'_>) -> Result<(Epoch, Vec<EventRow>)
     Ok((reached, found.into_iter().filter_map(row).collect()))
 }
 
-fn dead_letter(ledger: &Ledger, cursor: &Cursor, key: &Key, stored: &Stored) -> Option<DeadLetterRow> {
-    let epoch = key.as_dead_letter().filter(|epoch| *epoch > cursor.epoch)?;
+/// Dead letters of the epochs after one and up to another.
+fn dead_letters(after: Epoch, to: Epoch) -> Range {
+    Range { from: Key::dead_letter(after.next(), 0), to: Key::dead_letter(to.next(), 0), after }
+}
+
+fn dead_letter(stored: &Stored) -> Option<DeadLetterRow> {
     let dead_letter = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
-    Some(DeadLetterRow { version: ledger.epoch(epoch)?.opened, dead_letter })
-}
-
-/// The ledger from a cursor to its end.
-struct Between<'a> {
-    ledger: &'a Ledger,
-    cursor: &'a Cursor,
-    end: Epoch,
-    info: EpochInfo,
-}
-
-impl Between<'_> {
-    /// The first epoch after the cursor whose W has reached `time`.
-    fn first_passed(&self, stream: usize, time: EventTime) -> Epoch {
-        let (mut low, mut high) = (self.cursor.epoch.0, self.end.0);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            let reached = self.ledger.epoch(Epoch(middle)).is_some_and(|info| info.watermarks[stream] >= time);
-            if reached { high = middle } else { low = middle }
-        }
-        Epoch(high)
-    }
-
-    /// W(epoch); of an epoch before the cursor, which only a board still shows, W at the cursor.
-    fn watermarks(&self, epoch: Epoch) -> Vec<EventTime> {
-        let known = self.ledger.epoch(epoch).map(|info| info.watermarks);
-        known
-            .or_else(|| Some(self.cursor.watermarks.clone()).filter(|w| !w.is_empty()))
-            .unwrap_or_else(|| self.info.watermarks.clone())
-    }
+    Some(DeadLetterRow { version: stored.version, dead_letter })
 }

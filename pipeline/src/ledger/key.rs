@@ -6,6 +6,7 @@
 //! | `2 epoch n` | a dead letter |
 //! | `3 epoch` | version and watermarks |
 //! | `4 epoch n` | an accepted event; in runs of their own, read by range |
+//! | `5 view mode end` | when rows with this end became complete or final: version and W |
 
 use crate::group::{Group, ordered, unordered};
 use crate::ports::sink::RowState;
@@ -18,6 +19,7 @@ const ROW: u8 = 1;
 const DEAD_LETTER: u8 = 2;
 const EPOCH: u8 = 3;
 const EVENT: u8 = 4;
+const PASSING: u8 = 5;
 
 /// A row's identity and its end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +43,8 @@ pub struct RowValue {
     /// Before the epoch the watermark had passed its end, or one that it had earlier: it was due to whoever waits
     /// for complete rows, and stays due.
     pub was_complete: bool,
+    /// W of the view's stream at the end of the epoch.
+    pub watermark: EventTime,
     /// One cell for each column.
     pub cells: Vec<Cell>,
 }
@@ -135,6 +139,22 @@ impl Key {
         Some(Epoch(u64::from_be_bytes(rest.try_into().ok()?)))
     }
 
+    /// When rows of the view that end at `end` became complete, or final.
+    pub fn passing(view: u32, is_final: bool, end: EventTime) -> Key {
+        let mut bytes = vec![PASSING];
+        bytes.extend(view.to_be_bytes());
+        bytes.push(u8::from(is_final));
+        bytes.extend(ordered(end.0).to_be_bytes());
+        Key(bytes.into())
+    }
+
+    /// The view and the end, if this is a passing's key.
+    pub fn as_passing(&self) -> Option<(u32, EventTime)> {
+        let (view, rest) = self.0.strip_prefix(&[PASSING])?.split_first_chunk::<4>()?;
+        let (_, end) = rest.split_last_chunk::<8>()?;
+        Some((u32::from_be_bytes(*view), EventTime(unordered(u64::from_be_bytes(*end)))))
+    }
+
     pub fn from_bytes(bytes: Vec<u8>) -> Key {
         Key(bytes.into())
     }
@@ -155,12 +175,5 @@ impl Key {
             group: Group::from_bytes(group),
             start: EventTime(unordered(u64::from_be_bytes(*start))),
         })
-    }
-
-    /// The epoch that wrote it, if this is a dead letter's key.
-    pub fn as_dead_letter(&self) -> Option<Epoch> {
-        let rest = self.0.strip_prefix(&[DEAD_LETTER])?;
-        let (epoch, _) = rest.split_first_chunk::<8>()?;
-        Some(Epoch(u64::from_be_bytes(*epoch)))
     }
 }

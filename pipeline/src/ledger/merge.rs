@@ -4,11 +4,11 @@
 //! large as the next older one. So there are about log₂(all / newest) of them, and a row is rewritten as often.
 
 use super::key::Key;
+use super::scan::{self, Newest};
 use super::table::Stored;
-use super::{LOCK, Ledger, OpenRun, keep_newest};
+use super::{LOCK, Ledger, OpenRun};
 use crate::run::{RunError, RunWriter};
 use crate::time::{Epoch, EventTime};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What must be kept: computed from the sinks' cursors and retentions.
@@ -25,9 +25,9 @@ impl Keep {
         if stored.epoch > self.passed {
             return true;
         }
-        match key.as_row() {
-            Some(row) => {
-                let over = self.rows_until.get(row.view as usize).is_some_and(|until| row.end <= *until);
+        match key.as_row().map(|row| (row.view, row.end)).or_else(|| key.as_passing()) {
+            Some((view, end)) => {
+                let over = self.rows_until.get(view as usize).is_some_and(|until| end <= *until);
                 // A newest value may go only where no older run could bring an older one back.
                 !oldest || (!over && stored.value.is_some())
             }
@@ -66,34 +66,11 @@ impl Ledger {
     }
 
     fn merged(&self, runs: &[Arc<OpenRun>], oldest: bool, keep: &Keep) -> Result<Option<Arc<OpenRun>>, RunError> {
-        let mut heads = Vec::new();
-        for open in runs {
-            heads.push(open.run.scan(&*self.blobs, &[]).peekable());
-        }
-        let mut writer = RunWriter::new();
-        let mut last = Epoch(0);
-        loop {
-            // The smallest key at any head, with its newest value.
-            let mut smallest: BTreeMap<Key, Stored> = BTreeMap::new();
-            for head in &mut heads {
-                match head.peek() {
-                    Some(Ok((key, value))) => {
-                        let first = smallest.first_key_value().map(|(key, _)| key.clone());
-                        if first.as_ref().is_none_or(|first| key.as_slice() <= first.bytes()) {
-                            if first.as_ref().is_some_and(|first| key.as_slice() < first.bytes()) {
-                                smallest.clear();
-                            }
-                            keep_newest(&mut smallest, Key::from_bytes(key.clone()), Stored::decode(value));
-                        }
-                    }
-                    Some(Err(error)) => return Err(error.clone()),
-                    None => {}
-                }
-            }
-            let Some((key, stored)) = smallest.pop_first() else { break };
-            for head in &mut heads {
-                head.next_if(|entry| entry.as_ref().is_ok_and(|(at, _)| at.as_slice() == key.bytes()));
-            }
+        let first = || Key::from_bytes(Vec::new());
+        let heads = runs.iter().map(|open| scan::entries(open, &*self.blobs, first(), None, Epoch(0)));
+        let (mut writer, mut last) = (RunWriter::new(), Epoch(0));
+        for entry in Newest::of(heads.collect()) {
+            let (key, stored) = entry?;
             if keep.keeps(&key, &stored, oldest) {
                 last = last.max(stored.epoch);
                 writer.push(key.bytes(), &stored.encode());

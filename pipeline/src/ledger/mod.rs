@@ -8,9 +8,12 @@
 //! checkpoint seals the table into a run and lists the runs; a restart opens those and nothing else. A key holds its
 //! newest value only; a follower that lags finds each row once.
 
+mod board;
 mod follower;
 mod key;
 mod merge;
+mod owed;
+mod scan;
 mod table;
 
 pub use follower::{Cursor, Emission, Follower, Kept, KeptEvents};
@@ -23,6 +26,7 @@ use crate::record::{DeadLetter, Event};
 use crate::run::{Run, RunError, RunWriter};
 use crate::time::{Epoch, EventTime, Version};
 use key::Key;
+use owed::Passing;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, Weak};
@@ -90,8 +94,11 @@ pub(crate) struct OpenRun {
     run: Run,
 }
 
+#[derive(Default)]
 struct Inner {
     end: Epoch,
+    /// The run ends here: nothing waits for its turn any more.
+    finished: bool,
     table: Table,
     frozen: Option<Arc<Table>>,
     runs: Vec<Arc<OpenRun>>,
@@ -101,6 +108,12 @@ struct Inner {
     epochs: BTreeMap<Epoch, EpochInfo>,
     /// Bytes that each epoch wrote; of a run that was there at the start, all its bytes at its last epoch.
     written: BTreeMap<Epoch, u64>,
+}
+
+impl Inner {
+    fn end(&self) -> scan::End {
+        scan::End { epoch: self.end, finished: self.finished }
+    }
 }
 
 /// See the module. Shared between the engine, which appends, and the sinks' threads, which read.
@@ -114,16 +127,7 @@ impl Ledger {
     /// Opens the ledger of a checkpoint: its runs, up to `end`. A new job has no runs and ends at 0. Every block is
     /// checked now, while an older checkpoint can still take this one's place.
     pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
-        let mut inner = Inner {
-            end,
-            table: Table::default(),
-            frozen: None,
-            runs: Vec::new(),
-            event_runs: Vec::new(),
-            retired: Vec::new(),
-            epochs: BTreeMap::new(),
-            written: BTreeMap::new(),
-        };
+        let mut inner = Inner { end, ..Inner::default() };
         for entry in runs {
             let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
             run.verify(&*blobs)?;
@@ -144,6 +148,12 @@ impl Ledger {
     /// The last epoch appended.
     pub fn end(&self) -> Epoch {
         self.read().end
+    }
+
+    /// Says that the run ends with what is here: whatever waits for its turn is due. Epochs may still follow, to complete
+    /// or to save. It is not durable, as it changes when a row is written, not how.
+    pub fn finish(&self) {
+        self.inner.write().expect(LOCK).finished = true;
     }
 
     /// What is known of an epoch that some follower may still need.
@@ -180,12 +190,12 @@ impl Ledger {
 
     /// The newest value of every row of a view, with its version, in the order of (end, group, start).
     pub fn rows(&self, view: u32) -> Result<Vec<(RowKey, Version, RowValue)>, RunError> {
-        let all = self.range(&Key::rows_from(view, EventTime::MIN), &Key::rows_after(view))?;
+        let whole = board::whole(view);
+        let Some(((), snapshot)) = self.snapshot(|_, _| ((), vec![whole.clone()])) else { return Ok(Vec::new()) };
         let row = |(key, stored): (Key, Stored)| {
-            let value = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
-            Some((key.as_row().expect("a range of rows"), stored.version, value))
+            Some((key.as_row().expect("a range of rows"), stored.version, follower::value(&stored)?))
         };
-        Ok(all.into_iter().filter_map(row).collect())
+        snapshot.scan(&whole).filter_map(|entry| entry.map(row).transpose()).collect()
     }
 
     /// Bytes of memory held, roughly: the table, and the runs' indices.
@@ -281,30 +291,29 @@ impl Ledger {
         inner.written = inner.written.split_off(&epoch);
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
-        self.inner.read().expect(LOCK)
+    /// Keeps what a follower found of when rows became due: the epochs that said so will be forgotten.
+    fn keep_passings(&self, found: BTreeMap<Key, Passing>) {
+        if !found.is_empty() {
+            let mut inner = self.inner.write().expect(LOCK);
+            found.into_iter().for_each(|(key, passing)| inner.table.put_passing(key, passing.stored()));
+        }
     }
 
-    /// The newest value of every key but events' that changed after `from`, as of the returned end.
-    fn changed(&self, from: Epoch) -> Result<(Epoch, BTreeMap<Key, Stored>), RunError> {
-        let (end, runs, tables, mut found) = {
-            let inner = self.read();
-            let found: BTreeMap<Key, Stored> = inner.table.changed(from).collect();
-            (inner.end, inner.runs.clone(), inner.frozen.clone(), found)
-        };
-        for (key, stored) in tables.iter().flat_map(|table| table.changed(from)) {
-            keep_newest(&mut found, key, stored);
+    /// The first epoch after `from` whose W had reached `time`; `to` has.
+    fn first_passed(&self, stream: usize, time: EventTime, from: Epoch, to: Epoch) -> Passing {
+        let inner = self.read();
+        let (mut low, mut high) = (from.0, to.0);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let reached = inner.epochs.get(&Epoch(middle)).is_some_and(|info| info.watermarks[stream] >= time);
+            if reached { high = middle } else { low = middle }
         }
-        for open in runs.iter().filter(|open| open.entry.last > from) {
-            for entry in open.run.scan(&*self.blobs, &[]) {
-                let (key, value) = entry?;
-                let stored = Stored::decode(&value);
-                if stored.epoch > from {
-                    keep_newest(&mut found, Key::from_bytes(key), stored);
-                }
-            }
-        }
-        Ok((end, found))
+        let info = &inner.epochs[&Epoch(high)];
+        Passing { epoch: Epoch(high), version: info.opened, watermark: info.watermarks[stream] }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().expect(LOCK)
     }
 
     /// Events of whole epochs after `from` and up to `to`, in order, until they are `bytes_max` or more; and the last
@@ -335,28 +344,6 @@ impl Ledger {
         }
         Ok((to, found))
     }
-
-    /// The newest value of every key in `from..to`.
-    fn range(&self, from: &Key, to: &Key) -> Result<BTreeMap<Key, Stored>, RunError> {
-        let (runs, tables, mut found) = {
-            let inner = self.read();
-            let found: BTreeMap<Key, Stored> = inner.table.range(from, to).collect();
-            (inner.runs.clone(), inner.frozen.clone(), found)
-        };
-        for (key, stored) in tables.iter().flat_map(|table| table.range(from, to)) {
-            keep_newest(&mut found, key, stored);
-        }
-        for open in &runs {
-            for entry in open.run.scan(&*self.blobs, from.bytes()) {
-                let (key, value) = entry?;
-                if key.as_slice() >= to.bytes() {
-                    break;
-                }
-                keep_newest(&mut found, Key::from_bytes(key), Stored::decode(&value));
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// The generation that wrote a blob, which its name begins with.
@@ -365,18 +352,6 @@ pub(crate) fn generation_of(name: &str) -> Option<u64> {
 }
 
 const LOCK: &str = "no thread panics while it holds the ledger";
-
-fn keep_newest(found: &mut BTreeMap<Key, Stored>, key: Key, stored: Stored) {
-    match found.entry(key) {
-        std::collections::btree_map::Entry::Occupied(mut known) if known.get().epoch < stored.epoch => {
-            known.insert(stored);
-        }
-        std::collections::btree_map::Entry::Occupied(_) => {}
-        std::collections::btree_map::Entry::Vacant(free) => {
-            free.insert(stored);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -389,7 +364,15 @@ mod tests {
     fn batch(epoch: u64, rows: i64) -> Batch {
         let row = |n| {
             let key = RowKey { view: 0, end: EventTime(60), group: Group::of(&[Value::Decimal(n)]), start: EventTime(0) };
-            (key, Some(RowValue { state: RowState::Open, was_complete: false, cells: vec![Cell::Integer(n); 10] }))
+            (
+                key,
+                Some(RowValue {
+                    state: RowState::Open,
+                    was_complete: false,
+                    watermark: EventTime(0),
+                    cells: vec![Cell::Integer(n); 10],
+                }),
+            )
         };
         let (epoch, opened) = (Epoch(epoch), Version(epoch as i64));
         Batch {

@@ -1,6 +1,7 @@
 //! The ledger's newest part, in memory: by key, and by the epoch that wrote.
 
 use super::key::Key;
+use super::scan::Range;
 use crate::time::{Epoch, Version};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,11 @@ pub(super) struct Stored {
 }
 
 impl Stored {
+    /// The epoch in what [`Stored::encode`] made.
+    pub fn epoch_of(bytes: &[u8]) -> Epoch {
+        Epoch(u64::from_le_bytes(*bytes.first_chunk().expect("a stored value has an epoch")))
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.epoch.0.to_le_bytes().to_vec();
         bytes.extend(self.version.0.to_le_bytes());
@@ -60,6 +66,14 @@ impl Table {
         }
     }
 
+    /// Adds a passing, which is not a change of its epoch.
+    pub fn put_passing(&mut self, key: Key, stored: Stored) {
+        if !self.entries.contains_key(&key) {
+            self.bytes += ENTRY_BYTES + key.bytes().len() + stored.value.as_ref().map_or(0, |value| value.len());
+            self.entries.insert(key, stored);
+        }
+    }
+
     /// Adds what an older table holds, below what is here.
     pub fn put_under(&mut self, older: &Table) {
         self.bytes += older.bytes;
@@ -87,14 +101,20 @@ impl Table {
         self.entries.iter()
     }
 
-    /// Keys but events' written after `from`, each with its newest value.
-    pub fn changed(&self, from: Epoch) -> impl Iterator<Item = (Key, Stored)> {
-        let keys = self.by_epoch.range(from.next()..).flat_map(|(_, keys)| keys);
-        let keys = keys.filter(|key| !Key::is_event(key.bytes()));
-        keys.map(|key| (key.clone(), self.entries[key].clone()))
+    /// What a range wants of it.
+    pub fn within<'a>(&'a self, range: &'a Range) -> Box<dyn Iterator<Item = (Key, Stored)> + 'a> {
+        let pair = |(key, stored): (&Key, &Stored)| (key.clone(), stored.clone());
+        if range.from >= range.to {
+            return Box::new(std::iter::empty());
+        }
+        if range.after == Epoch(0) {
+            return Box::new(self.range(&range.from, &range.to));
+        }
+        let changed = self.by_epoch.range(range.after.next()..).flat_map(|(_, keys)| keys);
+        Box::new(changed.filter(|key| range.from <= **key && **key < range.to).map(move |key| pair((key, &self.entries[key]))))
     }
 
-    pub fn range(&self, from: &Key, to: &Key) -> impl Iterator<Item = (Key, Stored)> {
+    pub fn range(&self, from: &Key, to: &Key) -> impl Iterator<Item = (Key, Stored)> + use<'_> {
         self.entries.range(from.clone()..to.clone()).map(|(key, stored)| (key.clone(), stored.clone()))
     }
 }

@@ -101,7 +101,8 @@ pub struct EventRow {
 }
 
 /// What a sink writes in one go: everything due after `from` up to and including `to`. Reading all of it, a reader
-/// sees the job exactly as of `to`.
+/// sees the job exactly as of `to`. A sink that was away gets it in pages, one cut each: all but the last say `more`,
+/// and hold rows and dead letters alone; the store's frontier and board move with the last.
 #[derive(Clone, Debug, Default)]
 pub struct Cut {
     /// The sink's cursor before this cut.
@@ -123,6 +124,8 @@ pub struct Cut {
     /// Accepted events, in the same order. A sink that was away gets them in pieces of whole epochs: they may end
     /// before `to`, and the next cut goes on there.
     pub events: Vec<EventRow>,
+    /// Another page of the same cut follows: `to` is not reached yet.
+    pub more: bool,
 }
 
 impl Default for ViewProgress {

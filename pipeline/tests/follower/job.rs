@@ -46,7 +46,7 @@ impl Retained for Nothing {
     }
 }
 
-fn plan(lateness: Span) -> Plan {
+pub fn plan(lateness: Span) -> Plan {
     let fields = vec![Field { name: "g".into(), field_type: FieldType::Decimal(0) }];
     let aggregate = Aggregate::parse("count()", &fields).unwrap();
     let view = |name: &str, window| ViewPlan {
