@@ -8,12 +8,16 @@
 //! A partition may run `max_ahead` beyond the slowest one, which holds W back by `max_delay`: that much event time lies
 //! before W, a lateness behind it. Records spread over rows take the most where they are spread evenly, because an
 //! accumulator grows with each record until it is full ([`crate::aggregate`]). What no declared limit bounds has no
-//! bytes and says which limit would.
+//! bytes and says which limit would. What is counted here as ids and rows is what state may hold at run time: beyond it
+//! reading stops ([`Ceilings`]).
 //!
 //! Texts and ids are taken to be 64 bytes long, messages 192 and dead letters 1 KiB; hash tables as they are right
 //! after growing. What the outside world's clients hold is added by whoever knows them.
 
+mod ceilings;
 mod rows;
+
+pub use ceilings::Ceilings;
 
 use crate::operators::Partial;
 use crate::plan::{Limits, Plan, StreamInput, StreamPlan, ViewInput, ViewPlan};
@@ -72,7 +76,8 @@ pub fn in_flight_bytes_max(limits: &Limits) -> u64 {
 
 /// Everything that the engine can hold, each part with its bytes; nothing that is always there.
 pub fn bound(plan: &Plan, setting: &Setting) -> Vec<Part> {
-    let rows: Vec<Rows> = (0..plan.views.len()).map(|view| Rows::of(plan, view, ahead(plan, view, setting))).collect();
+    let rows: Vec<Rows> =
+        (0..plan.views.len()).map(|view| Rows::of(plan, view, ahead(plan, view, setting.in_flight_bytes_max))).collect();
     let mut parts: Vec<Part> = plan.streams.iter().filter_map(|stream| ids(stream, &plan.limits, setting)).collect();
     let mut saved: Option<u64> =
         plan.streams.iter().try_fold(0, |sum, stream| Some(saved_ids(stream, &plan.limits, setting)?.saturating_add(sum)));
@@ -102,15 +107,15 @@ pub fn total(parts: &[Part]) -> Option<u64> {
 }
 
 /// Event time that may lie before W.
-fn before_watermark(stream: &StreamPlan, limits: &Limits, setting: &Setting) -> Span {
-    let epoch = EPOCH_RECORDS.min(setting.in_flight_bytes_max / MESSAGE_BYTES);
+fn before_watermark(stream: &StreamPlan, limits: &Limits, in_flight_bytes_max: u64) -> Span {
+    let epoch = EPOCH_RECORDS.min(in_flight_bytes_max / MESSAGE_BYTES);
     let epoch_us = limits.events_per_s.map_or(0, |rate| (u128::from(epoch) * SECOND_US as u128 / u128::from(rate.max(1))) as i64);
     let watermark = &stream.watermark;
     Span(watermark.max_delay.0.saturating_add(watermark.max_ahead.0).saturating_add(epoch_us))
 }
 
-fn ahead(plan: &Plan, view: usize, setting: &Setting) -> Span {
-    before_watermark(&plan.streams[plan.views[view].stream], &plan.limits, setting)
+fn ahead(plan: &Plan, view: usize, in_flight_bytes_max: u64) -> Span {
+    before_watermark(&plan.streams[plan.views[view].stream], &plan.limits, in_flight_bytes_max)
 }
 
 /// Records in so much event time, at the declared rate.
@@ -120,15 +125,15 @@ fn records(limits: &Limits, span: Span) -> Option<u64> {
 }
 
 /// How many ids a stream remembers at once; `Some(0)` if it needs none.
-fn id_count(stream: &StreamPlan, limits: &Limits, setting: &Setting) -> Option<u64> {
+fn id_count(stream: &StreamPlan, limits: &Limits, in_flight_bytes_max: u64) -> Option<u64> {
     let (Some(deduplicate), StreamInput::Source(_)) = (stream.deduplicate, &stream.from) else { return Some(0) };
     let within = deduplicate.within.0.saturating_add(deduplicate.within.0 / ID_BUCKETS);
-    records(limits, Span(within.saturating_add(before_watermark(stream, limits, setting).0)))
+    records(limits, Span(within.saturating_add(before_watermark(stream, limits, in_flight_bytes_max).0)))
 }
 
 fn ids(stream: &StreamPlan, limits: &Limits, setting: &Setting) -> Option<Part> {
     let (Some(deduplicate), StreamInput::Source(_)) = (stream.deduplicate, &stream.from) else { return None };
-    let count = id_count(stream, limits, setting);
+    let count = id_count(stream, limits, setting.in_flight_bytes_max);
     let from = match (count, limits.events_per_s) {
         (Some(count), Some(rate)) => format!(
             "{} ids: {rate}/s over {} and a quarter, max_delay {}, max_ahead {}",
@@ -143,7 +148,7 @@ fn ids(stream: &StreamPlan, limits: &Limits, setting: &Setting) -> Option<Part> 
 }
 
 fn saved_ids(stream: &StreamPlan, limits: &Limits, setting: &Setting) -> Option<u64> {
-    id_count(stream, limits, setting).map(|count| count.saturating_mul(SAVED_ID_BYTES))
+    id_count(stream, limits, setting.in_flight_bytes_max).map(|count| count.saturating_mul(SAVED_ID_BYTES))
 }
 
 /// Rows that changed since the last checkpoint, those that are being written out, and refused records.

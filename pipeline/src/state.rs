@@ -3,6 +3,7 @@
 //! The route is the hash by which the dataflow exchanges the key, so that a state saved by any number of workers
 //! loads onto any other: worker i of n takes the rows with `route % n == i`. Loading emits nothing.
 
+use crate::plan::{Plan, ViewInput, ViewPlan};
 use crate::time::Epoch;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -44,6 +45,17 @@ impl State {
         }
     }
 
+    /// How much the operators will hold that load it; roll-ups, which derive their rows from others, are left out.
+    pub fn held(&self, plan: &Plan) -> Held {
+        let rows = |name: String| self.0.get(&name).map_or(0, |rows| rows.len() as u64);
+        let is_root = |(_, view): &(u32, &ViewPlan)| matches!(view.from, ViewInput::Stream { .. });
+        Held {
+            ids: (0..).zip(&plan.streams).map(|(at, stream)| (at, rows(format!("ids/{}", stream.name)))).collect(),
+            rows: (0..).zip(&plan.views).filter(is_root).map(|(at, view)| (at, rows(format!("view/{}", view.name)))).collect(),
+            open: BTreeMap::new(),
+        }
+    }
+
     /// Adds the bytes of each operator's rows to `sizes`.
     pub fn measure(&self, sizes: &mut Sizes) {
         let row = |row: &StateRow| (size_of_val(&row.route) + row.key.len() + row.value.len()) as u64;
@@ -74,16 +86,33 @@ impl StateRows {
     }
 }
 
-/// Where a worker's operators leave what only they know: at each epoch how many windows are open, at a checkpoint's
-/// epoch their state. The collector takes it from there.
+/// Where a worker's operators leave what only they know: at each epoch how much they hold, at a checkpoint's epoch their
+/// state. The collector takes it from there.
 #[derive(Clone, Default)]
 pub struct SaveState {
     state: Rc<RefCell<State>>,
-    windows: Rc<RefCell<BTreeMap<Epoch, WindowCounts>>>,
+    held: Rc<RefCell<BTreeMap<Epoch, Held>>>,
 }
 
-/// Open windows, by view.
-pub type WindowCounts = BTreeMap<u32, u64>;
+/// How much operators hold at an epoch's end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Ids remembered, by stream.
+    pub ids: BTreeMap<u32, u64>,
+    /// Rows, by view: one for each window and group, of sliding windows one for each pane that they share.
+    pub rows: BTreeMap<u32, u64>,
+    /// Those of them whose window has not ended.
+    pub open: BTreeMap<u32, u64>,
+}
+
+impl Held {
+    /// Adds what another worker holds.
+    pub fn add(&mut self, other: &Held) {
+        for (own, others) in [(&mut self.ids, &other.ids), (&mut self.rows, &other.rows), (&mut self.open, &other.open)] {
+            others.iter().for_each(|(at, count)| *own.entry(*at).or_default() += count);
+        }
+    }
+}
 
 impl SaveState {
     /// Adds the rows of one operator.
@@ -96,13 +125,21 @@ impl SaveState {
         std::mem::take(&mut self.state.borrow_mut())
     }
 
-    /// Says how many windows of a view are open at the end of an epoch.
-    pub fn open(&self, epoch: Epoch, view: u32, windows: u64) {
-        self.windows.borrow_mut().entry(epoch).or_default().insert(view, windows);
+    /// Says how many rows of a view are held at the end of an epoch, and how many of them are open.
+    pub fn hold_rows(&self, epoch: Epoch, view: u32, rows: u64, open: u64) {
+        let mut epochs = self.held.borrow_mut();
+        let held = epochs.entry(epoch).or_default();
+        held.rows.insert(view, rows);
+        held.open.insert(view, open);
+    }
+
+    /// Says how many ids a stream remembers at the end of an epoch.
+    pub fn hold_ids(&self, epoch: Epoch, stream: u32, ids: u64) {
+        self.held.borrow_mut().entry(epoch).or_default().ids.insert(stream, ids);
     }
 
     /// Takes what was said of an epoch.
-    pub fn take_open(&self, epoch: Epoch) -> WindowCounts {
-        self.windows.borrow_mut().remove(&epoch).unwrap_or_default()
+    pub fn take_held(&self, epoch: Epoch) -> Held {
+        self.held.borrow_mut().remove(&epoch).unwrap_or_default()
     }
 }

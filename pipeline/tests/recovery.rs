@@ -12,6 +12,8 @@ mod harness;
 
 #[path = "recovery/history.rs"]
 mod history;
+#[path = "recovery/limits.rs"]
+mod limits;
 #[path = "recovery/pressure.rs"]
 mod pressure;
 #[path = "recovery/spoil.rs"]
@@ -122,7 +124,7 @@ fn trial(seed: u64, exercised: &mut Exercised) {
     assert!(bytes(&whole, plan.views.len()) == bytes(&engine, plan.views.len()), "{context}: the whole run has other bytes");
     assert_eq!(whole.status().counts, engine.status().counts, "{context}");
     assert_eq!(whole.status().row_counts, engine.status().row_counts, "{context}");
-    assert_eq!(whole.status().windows, engine.status().windows, "{context}");
+    assert_eq!(whole.status().held, engine.status().held, "{context}");
     whole.shut_down();
     engine.shut_down();
 }

@@ -38,7 +38,7 @@ impl source::Source for Source {
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let discovered = |path: &String| {
             check(path)?;
-            Ok(Discovered { partition: Partition { topic: path.as_str().into(), number: 0 }, start: Offset(0) })
+            Ok(Discovered { partition: Partition { topic: path.as_str().into(), number: 0 }, start: Offset(0), end: None })
         };
         self.config.paths.iter().map(discovered).collect()
     }

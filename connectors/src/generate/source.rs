@@ -55,7 +55,7 @@ impl source::Source for Source {
         let topic: Arc<str> = self.generator.profile().name.as_str().into();
         let partition = |number| Partition { topic: Arc::clone(&topic), number };
         let count = i32::try_from(self.generator.profile().sources.len()).expect("a profile has up to 100,000 sources");
-        Ok((0..count).map(|number| Discovered { partition: partition(number), start: Offset(0) }).collect())
+        Ok((0..count).map(|number| Discovered { partition: partition(number), start: Offset(0), end: None }).collect())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {

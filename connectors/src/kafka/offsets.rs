@@ -32,13 +32,20 @@ pub(super) fn starts(
     // Nothing as young as the time asked for: what comes next will be.
     let none: Vec<Partition> =
         partitions.iter().zip(&found).filter(|(_, offset)| offset.is_none()).map(|(partition, _)| partition.clone()).collect();
-    let mut ends = look_up(consumer, &none, KafkaOffset::End)?.into_iter();
-    let resolved = found.into_iter().zip(partitions).map(|(offset, partition)| {
-        offset.or_else(|| ends.next().flatten()).ok_or_else(|| {
+    let mut ends = ends(consumer, &none)?.into_iter();
+    Ok(found.into_iter().map(|offset| offset.unwrap_or_else(|| ends.next().expect("one for each without"))).collect())
+}
+
+/// The next offset that will be written to each partition. A leader that does not know it yet, just after it was
+/// elected, does not answer (KIP-207), so that this never goes back unless the topic does.
+pub(super) fn ends(consumer: &BaseConsumer<Watch>, partitions: &[Partition]) -> Result<Vec<Offset>, Trouble> {
+    let ends = look_up(consumer, partitions, KafkaOffset::End)?;
+    let named = ends.into_iter().zip(partitions).map(|(end, partition)| {
+        end.ok_or_else(|| {
             Trouble::Away(format!("topic {}, partition {}: the broker names no offset", partition.topic, partition.number))
         })
     });
-    resolved.collect()
+    named.collect()
 }
 
 fn look_up(consumer: &BaseConsumer<Watch>, partitions: &[Partition], asked: KafkaOffset) -> Result<Vec<Option<Offset>>, Trouble> {

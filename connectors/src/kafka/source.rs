@@ -123,9 +123,12 @@ impl Source for KafkaSource {
         let new: Vec<Partition> = all.iter().filter(|partition| !discovery.starts.contains_key(*partition)).cloned().collect();
         let asked = offsets::asked(self.config.start, self.resumed || discovery.begun);
         let found = offsets::starts(consumer, &new, asked)?;
+        let mut ends: BTreeMap<Partition, Offset> = new.iter().cloned().zip(offsets::ends(consumer, &new)?).collect();
         discovery.starts.extend(new.into_iter().zip(found));
         discovery.begun = true;
-        Ok(all.into_iter().map(|partition| Discovered { start: discovery.starts[&partition], partition }).collect())
+        let found =
+            |partition: Partition| Discovered { start: discovery.starts[&partition], end: ends.remove(&partition), partition };
+        Ok(all.into_iter().map(found).collect())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {

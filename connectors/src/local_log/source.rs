@@ -29,7 +29,7 @@ impl source::Source for Source {
         let discovered = |number: i32| {
             let bounds = self.log.bounds(number).map_err(|e| SourceError::Stop(e.to_string()))?;
             let partition = Partition { topic: Arc::clone(&self.name), number };
-            Ok(Discovered { partition, start: Offset(bounds.start) })
+            Ok(Discovered { partition, start: Offset(bounds.start), end: Some(Offset(bounds.end)) })
         };
         (0i32..).take(self.log.partitions()).map(discovered).collect()
     }

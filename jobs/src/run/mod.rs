@@ -333,7 +333,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             break Err(RunError::Failed(why));
         }
         if engine.phase() == Phase::Done {
-            break Ok(());
+            break engine.over_limit().map_or(Ok(()), |why| Err(RunError::Refused(why.to_owned())));
         }
         if published.elapsed() >= PUBLISH {
             publish(&mut engine, shared);
@@ -352,6 +352,8 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
                 engine.stop(settings.close);
                 asked = Some(Instant::now());
             }
+            // The engine has begun to drain by itself.
+            Stop::No if engine.over_limit().is_some() && asked.is_none() => asked = Some(Instant::now()),
             _ => {}
         }
         sinks.newly_stopped().for_each(|sink| engine.do_not_wait_for(&sink));

@@ -27,7 +27,7 @@ pub(super) struct Rows {
     /// Its groups; `None` if no limit says.
     pub(super) groups: Option<u64>,
     /// Rows in all.
-    rows: Option<u64>,
+    pub(super) rows: Option<u64>,
     /// Records that are counted in these rows; `None` if a row may hold any number.
     records: Option<u64>,
     /// Rows that hold any number of records besides: sessions that have been going on for long.
@@ -108,6 +108,16 @@ impl Rows {
             (Some(_), Some(1)) => format!("{}{}", self.shape, self.records_each()),
             (Some(rows), None) => format!("{} rows: one for each record; limits.groups would say less", spaced(rows)),
             (Some(_), Some(groups)) => format!("{} × {} groups{}", self.shape, spaced(groups), self.records_each()),
+        }
+    }
+
+    /// What so many rows come from, for people, and the limit that would allow more.
+    pub(super) fn allowed_by(&self) -> (String, &'static str) {
+        match (self.groups, self.records) {
+            (Some(groups), _) if self.rows < self.records || self.records.is_none() => {
+                (format!("{} × {} groups", self.shape, spaced(groups)), "limits.groups")
+            }
+            _ => ("one for each record".to_owned(), "limits.events_per_s"),
         }
     }
 

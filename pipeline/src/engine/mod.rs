@@ -9,39 +9,44 @@
 //! ```
 //! The tick goes out before the append: only effects wait for durability. If the process stops in between, nothing of
 //! the epoch has left and it is formed anew.
-//!
-//! The file stays whole because its methods are the steps of one turn, over the state that the turn shares.
 
 mod checkpoint;
 mod clock_guard;
+mod drain;
 mod epochs;
 mod lag;
+mod partitions;
+mod saving;
+mod start;
+mod status;
+mod tables;
 
 pub use checkpoint::{Manifest, SourceState};
 pub use epochs::{Now, OPEN_EPOCHS_MAX, TICK};
 pub use lag::Lag;
+pub use status::{Finished, HeldBack, Phase, Status};
 
-use crate::decode::Tables;
-use crate::ledger::{Batch, Cursor, Keep, Ledger};
-use crate::log::{Bind, Checkpoint, CommitLog, Generation, LogError, LogRecord};
+use crate::bound::Ceilings;
+use crate::ledger::{Batch, Cursor, Ledger};
+use crate::log::{Bind, CommitLog, LogError, LogRecord};
 use crate::operators::Tick;
-use crate::operators::collect::{Counts, EpochPart, RowCounts};
-use crate::plan::{Plan, StreamInput, WindowPlan};
+use crate::operators::collect::EpochPart;
+use crate::plan::{Plan, StreamInput};
 use crate::ports::blobs::{BlobError, Blobs};
 use crate::ports::source::{Discovered, Source};
-use crate::record::Offset;
-use crate::run::RunError;
-use crate::state::{Sizes, State, WindowCounts};
+use crate::record::{Offset, Partition, PartitionIndex};
+use crate::state::{Held, State};
 use crate::time::{Epoch, EventTime, Span, Version};
-use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError, WorkerSetup};
-use checkpoint::Written;
+use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError};
 use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
+use saving::Checkpointing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tables::TableVersions;
 
 /// Why the engine stopped.
 #[derive(Debug, thiserror::Error)]
@@ -128,110 +133,6 @@ struct InFlight {
     parts: Vec<EpochPart>,
 }
 
-/// What the engine is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Repeating epochs that were bound before the start.
-    Replaying,
-    /// Reading what comes.
-    Live,
-    /// No epoch opens any more; those that are open finish.
-    Draining,
-    /// Everything is in the ledger and in a checkpoint.
-    Done,
-}
-
-/// Why nothing is read now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HeldBack {
-    /// The wall clock has jumped and is not believed yet.
-    ClockJumped,
-    /// What was read cannot be bound.
-    DiskFull,
-    /// As much is in flight as may be.
-    InFlight,
-    /// The ledger grows faster than a checkpoint can be written.
-    SlowCheckpoint,
-}
-
-impl HeldBack {
-    /// All reasons.
-    pub const ALL: [HeldBack; 4] = [HeldBack::ClockJumped, HeldBack::DiskFull, HeldBack::InFlight, HeldBack::SlowCheckpoint];
-
-    /// The name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            HeldBack::ClockJumped => "clock_jumped",
-            HeldBack::DiskFull => "disk_full",
-            HeldBack::InFlight => "in_flight",
-            HeldBack::SlowCheckpoint => "slow_checkpoint",
-        }
-    }
-}
-
-impl std::fmt::Display for HeldBack {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            HeldBack::ClockJumped => "the wall clock has jumped and is not believed yet",
-            HeldBack::DiskFull => "the disk is full",
-            HeldBack::InFlight => "as much is in flight as may be",
-            HeldBack::SlowCheckpoint => "the ledger grows faster than a checkpoint can be written",
-        })
-    }
-}
-
-/// Figures for people, metrics and tests; all counts are as of `epoch`.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// The last epoch in the ledger.
-    pub epoch: Epoch,
-    /// Its version.
-    pub opened: Version,
-    /// W for each stream of the plan.
-    pub watermarks: Vec<EventTime>,
-    /// Verdicts since the job began.
-    pub counts: Counts,
-    /// Row changes since the job began.
-    pub row_counts: RowCounts,
-    /// Epochs that are opened and not in the ledger, the one being read included.
-    pub open_epochs: usize,
-    /// Windows that are open as of `epoch`, by view: one for each group, and of sliding ones the panes they share.
-    pub windows: WindowCounts,
-    /// Bytes of state as saved in the newest checkpoint, by operator: `ids/` a stream, `view/` a view.
-    pub state_bytes: Sizes,
-    /// How far behind their sources' ends streams are, where sources tell their ends.
-    pub lag: BTreeMap<u32, Lag>,
-    /// Sources in trouble, by stream.
-    pub trouble: BTreeMap<u32, String>,
-    /// Bytes of messages whose epoch is not collected.
-    pub in_flight_bytes: u64,
-    /// Times intake was held back.
-    pub intake_paused: u64,
-    /// Why nothing is read now, if that is so.
-    pub held_back: Option<HeldBack>,
-    /// Bytes of ledger in memory.
-    pub ledger_bytes: usize,
-    /// Bytes of ledger beyond each sink's cursor, at most ([`Ledger::bytes_after`]).
-    pub behind_bytes: BTreeMap<String, u64>,
-    /// The newest checkpoint's epoch and version.
-    pub checkpoint: Option<(Epoch, Version)>,
-    /// The next offset of every partition of each source stream.
-    pub positions: BTreeMap<u32, Vec<(crate::record::Partition, Offset)>>,
-    /// Whether every partition of every source has ended and is read.
-    pub input_finished: bool,
-    /// Whether all sources have delivered what there is.
-    pub quiet: bool,
-}
-
-/// What was finished, each as the running time of its beginning: whoever drives the engine has the clock for the end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Finished {
-    /// Opening times of epochs that are in the ledger now and were read live.
-    pub epochs: Vec<i64>,
-    /// When the state was handed over for checkpoints that are in the log now.
-    pub checkpoints: Vec<i64>,
-}
-
 /// See the module.
 pub struct Engine {
     config: EngineConfig,
@@ -245,6 +146,8 @@ pub struct Engine {
     sources: BTreeMap<u32, SourceStream>,
     /// By source stream that has answered since the start: partitions that are not looked at yet.
     discovered: BTreeMap<u32, Vec<Discovered>>,
+    /// Streams whose newest answer is not compared with what was bound.
+    unchecked: BTreeSet<u32>,
     replay: VecDeque<Bind>,
     in_flight: BTreeMap<Epoch, InFlight>,
     /// The live epoch being read, and when it was opened.
@@ -268,118 +171,11 @@ pub struct Engine {
     close: bool,
     ended: bool,
     tables: TableVersions,
-}
-
-/// Checkpoints under way and kept.
-#[derive(Default)]
-struct Checkpointing {
-    last_us: Option<i64>,
-    /// The epoch that is being saved, until its files are written.
-    epoch: Option<Epoch>,
-    result: Option<Receiver<Result<Written, RunError>>>,
-    /// The log's slot in which the epoch that is being saved was bound: what is needed beside it lies above.
-    slot: u64,
-    /// The last two, each with its slot as above.
-    kept: VecDeque<(u64, Checkpoint, Manifest)>,
-    wanted: bool,
-    /// The last attempt found the disk full.
-    no_space: bool,
+    ceilings: Ceilings,
+    over_limit: Option<String>,
 }
 
 impl Engine {
-    /// Takes the next generation of the state, loads the newest checkpoint, and starts the workers. Replay and
-    /// everything else happens in [`Engine::turn`].
-    pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
-        let (mut log, mut records) = CommitLog::open(config.blobs.clone())?;
-        check_fingerprint(last_fingerprint(&records), config.fingerprint)?;
-        let mut alarms = Vec::new();
-        let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
-            .map_err(EngineError::Refused)?;
-        let source = |stream: &u32| SourceStream::new(*stream, config.plan.streams[*stream as usize].watermark);
-        let mut sources: BTreeMap<u32, SourceStream> = config.sources.keys().map(|stream| (*stream, source(stream))).collect();
-        let (manifest, state, ledger, checkpoint_slot) = match found {
-            Some((slot, manifest, state, ledger)) => (Some(manifest), state, ledger, slot),
-            None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
-        };
-        // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
-        check_fingerprint(manifest.as_ref().map(|manifest| manifest.fingerprint), config.fingerprint)?;
-        let tables = TableVersions::store(&config)?;
-        let generation =
-            Generation { generation: log.generation(), fingerprint: config.fingerprint, workers: config.workers as u32 };
-        records.extend(log.begin(&LogRecord::Generation(generation))?);
-        let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
-        let replay: VecDeque<Bind> = records
-            .iter()
-            .filter_map(|(_, record)| match record {
-                LogRecord::Bind(bind) if bind.epoch > loaded_at => Some(bind.clone()),
-                _ => None,
-            })
-            .collect();
-        let ended = manifest.as_ref().is_some_and(|m| m.ended) || replay.iter().any(|bind| bind.closes);
-        let mut status = Status::default();
-        let mut cursors = BTreeMap::new();
-        if let Some(manifest) = &manifest {
-            restore_sources(&mut sources, manifest);
-            status.counts = manifest.counts.iter().copied().collect();
-            status.row_counts = manifest.row_counts.clone();
-            (status.epoch, status.opened) = (manifest.epoch, manifest.opened);
-            status.checkpoint = Some((manifest.epoch, manifest.opened));
-            cursors = manifest.cursors.clone();
-            state.measure(&mut status.state_bytes);
-        }
-        let gauges = Arc::new(Gauges { collected: loaded_at.0.into(), ..Gauges::default() });
-        let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
-        let opened = manifest.as_ref().map_or(Version(0), |m| m.opened);
-        let mut checkpointing = Checkpointing::default();
-        if let Some(manifest) = manifest {
-            let record = records.iter().find_map(|(at, record)| match record {
-                LogRecord::Checkpoint(checkpoint) if *at == checkpoint_slot => Some(checkpoint.clone()),
-                _ => None,
-            });
-            let slot = bound_slot(&records, loaded_at, checkpoint_slot);
-            checkpointing.kept.push_back((slot, record.expect("the checkpoint that was opened"), manifest));
-        }
-        let watermarks: Arc<[EventTime]> = epochs::watermarks(&config.plan, &sources).into();
-        status.watermarks = watermarks.to_vec();
-        let mut engine = Engine {
-            phase: if replay.is_empty() { Phase::Live } else { Phase::Replaying },
-            config,
-            log,
-            ledger: Arc::new(ledger),
-            commands,
-            reports,
-            threads: Some(threads),
-            gauges,
-            sources,
-            discovered: BTreeMap::new(),
-            replay,
-            in_flight: BTreeMap::new(),
-            open: None,
-            last_opened: (loaded_at, opened),
-            last_watermarks: watermarks,
-            paused: BTreeMap::new(),
-            cursors: Arc::new(Mutex::new(cursors)),
-            status,
-            checkpoint: checkpointing,
-            disk_full: false,
-            guard: ClockGuard::default(),
-            alarms,
-            finished: Finished::default(),
-            stopping: false,
-            patient: true,
-            given_up: BTreeSet::new(),
-            effects_end: loaded_at,
-            close: false,
-            ended,
-            tables,
-        };
-        engine.assign_all();
-        if ended && engine.phase == Phase::Live {
-            engine.phase = Phase::Draining;
-        }
-        Ok(engine)
-    }
-
     /// The ledger that sinks follow.
     pub fn ledger(&self) -> Arc<Ledger> {
         self.ledger.clone()
@@ -388,41 +184,6 @@ impl Engine {
     /// The sinks' cursors: each sink's thread moves its own.
     pub fn cursors(&self) -> Arc<Mutex<BTreeMap<String, Cursor>>> {
         self.cursors.clone()
-    }
-
-    /// Figures as of now.
-    pub fn status(&self) -> Status {
-        let mut status = self.status.clone();
-        status.in_flight_bytes = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
-        status.intake_paused = self.gauges.intake_paused.load(Ordering::Relaxed);
-        status.held_back = self.held_back();
-        status.ledger_bytes = self.ledger.resident_bytes();
-        status.open_epochs = self.in_flight.len();
-        status.lag = self.sources.values().filter_map(|source| Some((source.stream, self.lag(source)?))).collect();
-        let cursors = self.cursors.lock().expect(CURSORS);
-        let behind = |name: &String| self.ledger.bytes_after(cursors.get(name).map_or(Epoch(0), |cursor| cursor.epoch));
-        status.behind_bytes = self.config.sinks.iter().map(|name| (name.clone(), behind(name))).collect();
-        status
-    }
-
-    fn lag(&self, source: &SourceStream) -> Option<Lag> {
-        let unbound = self.in_flight.values().filter(|flight| !flight.durable && flight.bound.is_none());
-        let reports = unbound.flat_map(|flight| flight.closed.iter().flatten());
-        let unbound = reports.filter(|report| report.stream == source.stream).map(|report| report.count).sum();
-        let saved = self.checkpoint.kept.back().and_then(|(_, _, manifest)| manifest.streams.get(&source.stream));
-        lag::of(source, unbound, saved)
-    }
-
-    /// Why nothing is read now, if that is so.
-    pub fn held_back(&self) -> Option<HeldBack> {
-        let in_flight = self.gauges.in_flight_bytes.load(Ordering::Relaxed);
-        let holds = |reason: &HeldBack| match reason {
-            HeldBack::ClockJumped => !self.guard.trusted(),
-            HeldBack::DiskFull => self.disk_full || self.checkpoint.no_space,
-            HeldBack::InFlight => in_flight > self.config.in_flight_bytes_max,
-            HeldBack::SlowCheckpoint => self.ledger.table_bytes() > LEDGER_TABLE_BYTES_HELD,
-        };
-        HeldBack::ALL.into_iter().find(holds)
     }
 
     /// What it is doing.
@@ -450,53 +211,22 @@ impl Engine {
         std::mem::take(&mut self.finished)
     }
 
-    /// Tells of the partitions that exist; new ones are read from the next turn on, or once the replay is over.
-    pub fn discovered(&mut self, stream: u32, partitions: Vec<Discovered>) {
-        self.discovered.insert(stream, partitions);
-    }
-
-    fn add_discovered(&mut self) {
-        if self.phase != Phase::Live {
-            return;
-        }
-        let mut added = Vec::new();
-        for (stream, partitions) in &mut self.discovered {
-            let (stream, source) = (*stream, self.sources.get_mut(stream).expect("a source stream"));
-            for found in partitions.drain(..) {
-                if let Some(index) = source.add(found.partition.clone(), found.start) {
-                    added.push(Command::Assign { stream, index, partition: found.partition, next: found.start });
-                }
-            }
-        }
-        added.iter().for_each(|command| self.tell(command));
-    }
-
-    /// Ends the run: nothing more is read, what was read is finished and checkpointed. With `close`, everything
-    /// completes and the state is read-only from then on.
-    pub fn stop(&mut self, close: bool) {
-        self.close |= close && !self.ended;
-        self.stopping = true;
-        if self.phase == Phase::Live {
-            self.phase = Phase::Draining;
+    /// Once state is larger than the limits allow, nothing more is read, and the run ends in order. What is repeated was
+    /// read under other limits, so it is weighed at its end.
+    fn mind_the_limits(&mut self) {
+        if self.phase != Phase::Replaying
+            && self.over_limit.is_none()
+            && let Some(why) = self.ceilings.exceeded(&self.config.plan, &self.status.held)
+        {
+            self.alarms.push(format!("{why}: reading stops"));
+            self.over_limit = Some(why);
+            self.stop(false);
         }
     }
 
-    /// Whether every sink has written everything up to `epoch`.
-    fn sinks_have_passed(&self, epoch: Epoch) -> bool {
-        let cursors = self.cursors.lock().expect(CURSORS);
-        let has_passed = |name: &String| cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch));
-        self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(name))
-    }
-
-    /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives
-    /// the engine ends the wait. What a sink has not written stays in the ledger.
-    pub fn do_not_wait_for_sinks(&mut self) {
-        self.patient = false;
-    }
-
-    /// The same for one sink: its store has refused it for good.
-    pub fn do_not_wait_for(&mut self, sink: &str) {
-        self.given_up.insert(sink.to_owned());
+    /// Which limit ended the run, if one did.
+    pub fn over_limit(&self) -> Option<&str> {
+        self.over_limit.as_deref()
     }
 
     /// Asks for a checkpoint soon.
@@ -521,6 +251,7 @@ impl Engine {
             Belief::Steady | Belief::Waiting => {}
         }
         self.feed_replay()?;
+        self.check_ends()?;
         self.add_discovered();
         self.end_epoch(now);
         self.bind_closed(now)?;
@@ -563,7 +294,7 @@ impl Engine {
     fn assign_all(&self) {
         for source in self.sources.values() {
             for (at, (partition, next)) in source.partitions.iter().enumerate() {
-                let index = crate::record::PartitionIndex(at as u32);
+                let index = PartitionIndex(at as u32);
                 self.tell(&Command::Assign { stream: source.stream, index, partition: partition.clone(), next: *next });
             }
         }
@@ -577,7 +308,7 @@ impl Engine {
             for stream in &bind.streams {
                 let known = self.sources[&stream.stream].partitions.len();
                 for (n, (partition, start)) in stream.added.iter().enumerate() {
-                    let index = crate::record::PartitionIndex((known + n) as u32);
+                    let index = PartitionIndex((known + n) as u32);
                     self.tell(&Command::Assign { stream: stream.stream, index, partition: partition.clone(), next: *start });
                 }
                 self.sources.get_mut(&stream.stream).expect("a bound stream is a source").restore(stream);
@@ -751,7 +482,9 @@ impl Engine {
             self.status.epoch = epoch;
             self.status.opened = flight.opened;
             self.status.watermarks.clone_from(&flight.watermarks);
-            self.status.windows = open_windows(&mut flight.parts);
+            self.status.held = Held::default();
+            flight.parts.iter().for_each(|part| self.status.held.add(&part.held));
+            self.mind_the_limits();
             self.finished.epochs.extend(flight.opened_at_us);
             let parts: Vec<State> = flight.parts.iter_mut().filter_map(|part| part.state.take()).collect();
             self.ledger.append(Batch::of(flight.opened, flight.watermarks, epoch, &mut flight.parts));
@@ -760,191 +493,6 @@ impl Engine {
                 self.begin_checkpoint(epoch, flight.opened, parts, flight.positions, now);
             }
         }
-    }
-
-    fn checkpoint_due(&self, now: Now) -> bool {
-        let under_way = self.checkpoint.epoch.is_some() || self.phase == Phase::Replaying;
-        let due = self.checkpoint.last_us.is_some_and(|last| now.running_us - last >= self.config.checkpoint_every.0);
-        !under_way && (due || self.checkpoint.wanted || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_MAX)
-    }
-
-    /// Starts writing the checkpoint of `epoch` on a thread of its own.
-    fn begin_checkpoint(
-        &mut self,
-        epoch: Epoch,
-        opened: Version,
-        parts: Vec<State>,
-        positions: BTreeMap<u32, SourceState>,
-        now: Now,
-    ) {
-        // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
-        let cursors = self.cursors.lock().expect(CURSORS).clone();
-        self.ledger.freeze();
-        let manifest = Manifest {
-            epoch,
-            opened,
-            fingerprint: self.config.fingerprint,
-            streams: positions,
-            counts: checkpoint::flat(&self.status.counts),
-            row_counts: self.status.row_counts.clone(),
-            state: Vec::new(),
-            ledger: Vec::new(),
-            cursors: cursors.clone(),
-            ended: self.ended,
-        };
-        let keep = self.keep(&cursors);
-        self.ledger.forget_epochs_before(keep.passed);
-        let (blobs, ledger) = (self.config.blobs.clone(), self.ledger.clone());
-        let job = checkpoint::Job { blobs, generation: self.log.generation(), ledger, keep, parts, manifest };
-        let (send, receive) = channel();
-        std::thread::spawn(move || drop(send.send(job.write())));
-        self.checkpoint.result = Some(receive);
-        self.checkpoint.wanted = false;
-        self.checkpoint.last_us = Some(now.running_us);
-    }
-
-    /// What the ledger must keep: for the sink that lags most, for corrections, and for re-publication.
-    fn keep(&self, cursors: &BTreeMap<String, Cursor>) -> Keep {
-        let of = |name: &String| cursors.get(name).map_or(Epoch(0), Cursor::oldest);
-        let passed = self.config.sinks.iter().map(of).min().unwrap_or(self.status.epoch).min(self.status.epoch);
-        let watermarks = self.ledger.epoch(passed).map(|info| info.watermarks);
-        let until = |(index, view): (usize, &crate::plan::ViewPlan)| {
-            let lateness = self.config.plan.streams[view.stream].lateness;
-            let (Some(watermarks), Some(retain)) =
-                (&watermarks, self.config.retain.get(&index).copied().unwrap_or(Some(Span(0))))
-            else {
-                return EventTime::MIN;
-            };
-            watermarks[view.stream].minus(lateness.max(retain))
-        };
-        Keep { passed, rows_until: self.config.plan.views.iter().enumerate().map(until).collect() }
-    }
-
-    /// Appends a written checkpoint to the log: the commit point. Then what is older than the last two goes.
-    fn finish_checkpoint(&mut self) -> Result<(), EngineError> {
-        let Some(receiver) = &self.checkpoint.result else { return Ok(()) };
-        let result = match receiver.try_recv() {
-            Ok(result) => result,
-            Err(TryRecvError::Empty) => return Ok(()),
-            Err(TryRecvError::Disconnected) => {
-                return Err(EngineError::Failed("the thread that wrote the checkpoint has panicked".into()));
-            }
-        };
-        self.checkpoint.epoch = None;
-        self.checkpoint.result = None;
-        let Written { checkpoint, manifest, sizes } = match result {
-            Ok(written) => written,
-            // What was frozen stays frozen and is sealed by the next attempt.
-            Err(RunError::Blob(error @ BlobError::Full { .. })) => {
-                self.checkpoint_found_no_space(&error);
-                return Ok(());
-            }
-            Err(error) => return Err(EngineError::Failed(format!("the checkpoint failed: {error}"))),
-        };
-        match self.log.append(&LogRecord::Checkpoint(checkpoint.clone())) {
-            Ok(_) => {}
-            Err(LogError::Blob(error @ BlobError::Full { .. })) => {
-                self.checkpoint_found_no_space(&error);
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if std::mem::replace(&mut self.checkpoint.no_space, false) {
-            self.alarms.push("there is space for checkpoints again: reading goes on".into());
-        }
-        self.status.checkpoint = Some((manifest.epoch, manifest.opened));
-        self.status.state_bytes = sizes;
-        self.finished.checkpoints.extend(self.checkpoint.last_us);
-        self.tell_sources(&manifest);
-        self.checkpoint.kept.push_back((self.checkpoint.slot, checkpoint, manifest));
-        while self.checkpoint.kept.len() > 2 {
-            self.checkpoint.kept.pop_front();
-        }
-        let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
-        let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
-        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept).map_err(failed)?;
-        if self.checkpoint.kept.len() == 2 {
-            // What was bound while the older one was being written lies before its record, and belongs to its replay.
-            self.log.prune(self.checkpoint.kept[0].0)?;
-        }
-        Ok(())
-    }
-
-    /// Without checkpoints the ledger's table grows, so nothing is read until one is written: each epoch, empty now,
-    /// tries again.
-    fn checkpoint_found_no_space(&mut self, error: &BlobError) {
-        self.checkpoint.wanted = true;
-        if !std::mem::replace(&mut self.checkpoint.no_space, true) {
-            self.alarms.push(format!("no checkpoint: {error}: reading stops until there is space"));
-        }
-    }
-
-    /// Local logs may be pruned below what both kept checkpoints have passed.
-    fn tell_sources(&self, manifest: &Manifest) {
-        let older = self.checkpoint.kept.back().map(|(_, _, m)| m);
-        for (stream, state) in &manifest.streams {
-            for (at, (partition, next, _)) in state.partitions.iter().enumerate() {
-                let durable = older.and_then(|m| m.streams.get(stream)?.partitions.get(at)).map_or(Offset(0), |p| p.1);
-                self.config.sources[stream].bound(partition, *next, durable);
-            }
-        }
-    }
-
-    /// After the last epoch: one more that completes everything if asked, then a last checkpoint, then done.
-    fn drain(&mut self, now: Now) {
-        if self.phase == Phase::Live && self.checkpoint.last_us.is_none() {
-            self.checkpoint.last_us = Some(now.running_us);
-        }
-        if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
-            return;
-        }
-        self.ledger.finish();
-        let to_complete = self.close && !self.ended;
-        if self.patient && !to_complete && !self.sinks_have_passed(self.effects_end) {
-            return;
-        }
-        let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
-        if to_complete {
-            self.ended = true;
-            self.last_epoch(now, true);
-        } else if saved == Some(self.last_opened.0) || self.last_opened.0 == Epoch(0) {
-            self.phase = Phase::Done;
-        } else {
-            self.checkpoint.wanted = true;
-            self.last_epoch(now, false);
-        }
-    }
-
-    /// An empty epoch: to save at, and to complete everything if the input is closed.
-    fn last_epoch(&mut self, now: Now, close: bool) {
-        let epoch = self.last_opened.0.next();
-        // A clock that is not believed must not get into the log by the last epoch either.
-        let now = if self.guard.trusted() { now } else { Now { wall_us: 0, ..now } };
-        let opened = epochs::opening_time(now, self.last_opened.1);
-        self.last_opened = (epoch, opened);
-        if close {
-            self.effects_end = epoch;
-            let longest = self.longest_wait();
-            self.sources.values_mut().for_each(|source| source.clock.close(longest));
-        }
-        let opened_at_us = Some(now.running_us);
-        self.in_flight.insert(epoch, InFlight { opened, opened_at_us, closes: close, ..InFlight::default() });
-        let nothing = Some(Arc::new(Vec::new()));
-        self.tell(&Command::Open(self.opening(epoch, opened, nothing)));
-    }
-
-    /// No window of this job becomes final later than this after an event in it.
-    fn longest_wait(&self) -> Span {
-        let of = |view: &crate::plan::ViewPlan| {
-            let longest = match view.window {
-                WindowPlan::Tumbling { size } | WindowPlan::Sliding { size, .. } => size,
-                WindowPlan::Session { gap } => gap,
-                WindowPlan::Calendar { .. } => Span::seconds(32 * 86_400),
-                WindowPlan::Unwindowed => Span(0),
-            };
-            Span(longest.0.saturating_add(self.config.plan.streams[view.stream].lateness.0))
-        };
-        self.config.plan.views.iter().map(of).max().unwrap_or_default()
     }
 
     /// Stops the workers and waits for them. Nothing is lost if this is not called.
@@ -957,147 +505,17 @@ impl Engine {
     }
 }
 
-/// Reference data, each version under the hash of its rows; the log says which version an epoch looked up in.
-struct TableVersions {
-    hash: u64,
-    tables: Arc<Tables>,
-    older: BTreeMap<u64, Arc<Tables>>,
-}
-
-impl TableVersions {
-    /// Keeps the rows as they are now, durably, before any epoch is bound to them.
-    fn store(config: &EngineConfig) -> Result<TableVersions, EngineError> {
-        let tables =
-            Tables::new(&config.plan.tables, &config.tables).map_err(|mistakes| EngineError::Refused(mistakes.join("\n")))?;
-        let tables = Arc::new(tables);
-        if config.tables.is_empty() {
-            return Ok(TableVersions { hash: 0, tables, older: BTreeMap::new() });
-        }
-        let bytes = postcard::to_stdvec(&config.tables).expect("rows are plain data");
-        let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
-        config.blobs.create(&table_blob(hash), &bytes).map_err(|error| EngineError::Failed(error.to_string()))?;
-        Ok(TableVersions { hash, tables, older: BTreeMap::new() })
-    }
-
-    /// The version that an epoch was bound to.
-    fn bound(&mut self, blobs: &dyn Blobs, plan: &Plan, hash: u64) -> Result<Arc<Tables>, EngineError> {
-        if hash == self.hash {
-            return Ok(self.tables.clone());
-        }
-        if let Some(tables) = self.older.get(&hash) {
-            return Ok(tables.clone());
-        }
-        let bytes = blobs.read(&table_blob(hash)).map_err(|error| EngineError::Refused(error.to_string()))?;
-        let damaged = |why: String| EngineError::Refused(format!("{} is damaged: {why}", table_blob(hash)));
-        if xxhash_rust::xxh3::xxh3_64(&bytes) != hash {
-            return Err(damaged("its hash does not fit".into()));
-        }
-        let rows: Vec<Vec<Vec<Option<String>>>> = postcard::from_bytes(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let tables = Arc::new(Tables::new(&plan.tables, &rows).map_err(|mistakes| damaged(mistakes.join(", ")))?);
-        self.older.insert(hash, tables.clone());
-        Ok(tables)
-    }
-}
-
-fn table_blob(hash: u64) -> String {
-    format!("tables/{hash:016x}")
-}
-
-fn last_fingerprint(records: &[crate::log::Slot]) -> Option<u64> {
-    records.iter().rev().find_map(|(_, record)| match record {
-        LogRecord::Generation(generation) => Some(generation.fingerprint),
-        _ => None,
-    })
-}
-
-/// State of another job or build is refused, not misread.
-fn check_fingerprint(found: Option<u64>, own: u64) -> Result<(), EngineError> {
-    match found {
-        Some(other) if other != own => Err(EngineError::Refused(
-            "the state was written by a different job file or build, so going on would change what was promised: \
-             run with the old ones, or start with a new state folder"
-                .into(),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// The slot in which `epoch` was bound; if that is pruned, the first slot that is left, and never above `checkpoint`.
-fn bound_slot(records: &[crate::log::Slot], epoch: Epoch, checkpoint: u64) -> u64 {
-    let after = records.iter().find(|(_, record)| matches!(record, LogRecord::Bind(bind) if bind.epoch >= epoch));
-    after.map_or(checkpoint, |(slot, _)| *slot).min(checkpoint)
-}
-
-fn restore_sources(sources: &mut BTreeMap<u32, SourceStream>, manifest: &Manifest) {
-    for (stream, state) in &manifest.streams {
-        let Some(source) = sources.get_mut(stream) else { continue };
-        source.clock.restore(state.watermark, None);
-        for (at, (partition, next, newest)) in state.partitions.iter().enumerate() {
-            source.add(partition.clone(), *next);
-            source.clock.restore(state.watermark, Some((at, *newest)));
-        }
-        source.added = 0;
-    }
-}
-
 fn states(sources: &BTreeMap<u32, SourceStream>) -> BTreeMap<u32, SourceState> {
     let of = |source: &SourceStream| {
-        let partition = |(at, (partition, next)): (usize, &(crate::record::Partition, Offset))| {
-            (partition.clone(), *next, source.clock.newest(at))
-        };
+        let partition =
+            |(at, (partition, next)): (usize, &(Partition, Offset))| (partition.clone(), *next, source.clock.newest(at));
         let partitions = source.partitions.iter().enumerate().map(partition).collect();
         SourceState { watermark: source.clock.watermark(), partitions }
     };
     sources.iter().map(|(stream, source)| (*stream, of(source))).collect()
 }
 
-fn open_windows(parts: &mut [EpochPart]) -> WindowCounts {
-    let mut windows = WindowCounts::new();
-    for (view, open) in parts.iter_mut().flat_map(|part| std::mem::take(&mut part.windows)) {
-        *windows.entry(view).or_default() += open;
-    }
-    windows
-}
-
-fn names_and_offsets(streams: &BTreeMap<u32, SourceState>) -> BTreeMap<u32, Vec<(crate::record::Partition, Offset)>> {
+fn names_and_offsets(streams: &BTreeMap<u32, SourceState>) -> BTreeMap<u32, Vec<(Partition, Offset)>> {
     let of = |state: &SourceState| state.partitions.iter().map(|(partition, next, _)| (partition.clone(), *next)).collect();
     streams.iter().map(|(stream, state)| (*stream, of(state))).collect()
-}
-
-fn open_new_ledger(config: &EngineConfig, generation: u64) -> Result<Ledger, EngineError> {
-    let ledger = Ledger::open(config.blobs.clone(), generation, Epoch(0), &[]);
-    ledger.map_err(|error| EngineError::Failed(error.to_string()))
-}
-
-type Started = (Vec<Sender<Command>>, Receiver<Report>, timely::communication::WorkerGuards<()>);
-
-fn start_workers(config: &EngineConfig, state: State, loaded_at: Epoch, gauges: &Arc<Gauges>) -> Result<Started, EngineError> {
-    let (to_engine, reports) = channel();
-    let state = Arc::new(state);
-    let mut commands = Vec::new();
-    let mut setups = Vec::new();
-    for _ in 0..config.workers {
-        let (to_worker, from_engine) = channel();
-        commands.push(to_worker);
-        let mut readers = Vec::new();
-        for (stream, source) in &config.sources {
-            readers.push((*stream, source.reader().map_err(|error| EngineError::Refused(error.to_string()))?));
-        }
-        setups.push(Some(WorkerSetup {
-            plan: config.plan.clone(),
-            readers,
-            commands: from_engine,
-            reports: to_engine.clone(),
-            loaded: state.clone(),
-            loaded_at,
-            gauges: gauges.clone(),
-            in_flight_bytes_max: config.in_flight_bytes_max,
-        }));
-    }
-    let setups = Mutex::new(setups);
-    let threads = timely::execute(timely::Config::process(config.workers), move |worker| {
-        let setup = setups.lock().expect("no worker panics while it takes its setup")[worker.index()].take();
-        crate::worker::run(worker, setup.expect("each worker starts once"));
-    });
-    Ok((commands, reports, threads.map_err(EngineError::Failed)?))
 }

@@ -8,7 +8,7 @@ use crate::ledger::{RowKey, RowValue};
 use crate::plan::Plan;
 use crate::ports::sink::RowState;
 use crate::record::{DeadLetter, Event, Origin, Rejection, Verdict};
-use crate::state::{SaveState, State, WindowCounts};
+use crate::state::{Held, SaveState, State};
 use crate::time::{Epoch, EventTime};
 use crate::value::Cell;
 use compact_str::CompactString;
@@ -78,8 +78,8 @@ pub struct EpochPart {
     pub counts: Counts,
     /// Row changes.
     pub row_counts: RowCounts,
-    /// Windows that are open at its end.
-    pub windows: WindowCounts,
+    /// How much the worker's operators hold at its end.
+    pub held: Held,
     /// The worker's state, if this is a checkpoint's epoch.
     pub state: Option<State>,
 }
@@ -177,7 +177,7 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> EpochOperator for Collect<R, F>
             let count = part.counts.entry(key).or_default();
             *count = (count.0 + records, count.1 + late);
         }
-        part.windows = self.save.take_open(tick.epoch);
+        part.held = self.save.take_held(tick.epoch);
         part.state = tick.save.then(|| self.save.take());
         (self.send)(part);
     }

@@ -234,6 +234,7 @@ impl EpochOperator for Judge {
         }
         out.extend(counts.into_iter().map(|(verdict, (records, late))| Judged::Count { verdict, records, late }));
         self.ids.values_mut().for_each(|ids| ids.expire(tick.after[self.stream]));
+        self.save.hold_ids(tick.epoch, self.stream as u32, self.ids_len() as u64);
         if tick.save {
             self.save();
         }

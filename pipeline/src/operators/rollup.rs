@@ -228,8 +228,10 @@ impl Rows {
         }
     }
 
-    fn open(&self, watermark: EventTime) -> u64 {
-        self.ends.range((Excluded(watermark), Unbounded)).map(|(_, rows)| rows.unsigned_abs() as u64).sum()
+    /// Rows: all, and those whose window has not ended at `watermark`.
+    fn held(&self, watermark: EventTime) -> (u64, u64) {
+        let rows = |(_, rows): (&EventTime, &isize)| rows.unsigned_abs() as u64;
+        (self.ends.iter().map(rows).sum(), self.ends.range((Excluded(watermark), Unbounded)).map(rows).sum())
     }
 }
 
@@ -264,7 +266,8 @@ impl EpochOperator for Rows {
                 gone.insert(upper);
             }
         }
-        self.save.open(tick.epoch, self.rules.view, self.open(tick.after[self.stream]));
+        let (rows, open) = self.held(tick.after[self.stream]);
+        self.save.hold_rows(tick.epoch, self.rules.view, rows, open);
         let row = |upper: Upper, change| RowChange {
             view: self.rules.view,
             end: upper.end,

@@ -117,9 +117,10 @@ impl Sessions {
         self.watermark = to;
     }
 
-    /// Sessions that had not ended at the last [`Sessions::close`].
-    pub fn open(&self) -> u64 {
-        self.by_end.len() as u64 - self.ended
+    /// Sessions: all, and those that had not ended at the last [`Sessions::close`].
+    pub fn held(&self) -> (u64, u64) {
+        let all = self.by_end.len() as u64;
+        (all, all - self.ended)
     }
 
     pub fn save(&self) -> Vec<StateRow> {

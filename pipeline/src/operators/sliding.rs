@@ -87,10 +87,11 @@ impl Sliding {
         accs
     }
 
-    /// Panes, one for each group, that some window needs which has not ended at `watermark`.
-    pub fn open(&self, watermark: EventTime) -> u64 {
+    /// Panes, one for each group: all, and those that some window needs which has not ended at `watermark`.
+    pub fn held(&self, watermark: EventTime) -> (u64, u64) {
+        let panes = |(_, groups): (&EventTime, &BTreeMap<Group, Accs>)| groups.len() as u64;
         let last = watermark.minus(Span(self.size.0 - self.every.0));
-        self.panes.range((Excluded(last), Unbounded)).map(|(_, groups)| groups.len() as u64).sum()
+        (self.panes.iter().map(panes).sum(), self.panes.range((Excluded(last), Unbounded)).map(panes).sum())
     }
 
     pub fn save(&self) -> Vec<StateRow> {

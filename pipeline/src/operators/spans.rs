@@ -50,9 +50,10 @@ impl Spans {
         }
     }
 
-    /// Rows whose window has not ended at `watermark`: one for each window and group.
-    pub fn open(&self, watermark: EventTime) -> u64 {
-        self.windows.range((Excluded(watermark), Unbounded)).map(|(_, window)| window.rows.len() as u64).sum()
+    /// Rows, one for each window and group: all, and those whose window has not ended at `watermark`.
+    pub fn held(&self, watermark: EventTime) -> (u64, u64) {
+        let rows = |(_, window): (&EventTime, &Window)| window.rows.len() as u64;
+        (self.windows.iter().map(rows).sum(), self.windows.range((Excluded(watermark), Unbounded)).map(rows).sum())
     }
 
     #[expect(clippy::disallowed_methods, reason = "who saves the rows orders them by key")]

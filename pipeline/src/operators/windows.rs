@@ -230,12 +230,12 @@ impl EpochOperator for Windows {
                 ViewState::Sliding(sliding) => sliding.close(before, after, out),
                 ViewState::Sessions(sessions) => sessions.close(before, after, out),
             }
-            let open = match &view.state {
-                ViewState::Spans(spans) => spans.open(after),
-                ViewState::Sliding(sliding) => sliding.open(after),
-                ViewState::Sessions(sessions) => sessions.open(),
+            let (rows, open) = match &view.state {
+                ViewState::Spans(spans) => spans.held(after),
+                ViewState::Sliding(sliding) => sliding.held(after),
+                ViewState::Sessions(sessions) => sessions.held(),
             };
-            self.save.open(tick.epoch, *index, open);
+            self.save.hold_rows(tick.epoch, *index, rows, open);
             if tick.save {
                 let rows = match &view.state {
                     ViewState::Spans(spans) => spans.save(),

@@ -65,9 +65,12 @@ impl Source for MemorySource {
     }
 
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
-        let partitions = self.shared.lock().expect(LOCK).partitions.len();
-        let found = |number| Discovered { partition: Partition { topic: self.topic.clone(), number }, start: Offset(0) };
-        Ok((0..partitions as i32).map(found).collect())
+        let ends: Vec<usize> = self.shared.lock().expect(LOCK).partitions.iter().map(Vec::len).collect();
+        let found = |(number, end): (i32, usize)| {
+            let partition = Partition { topic: self.topic.clone(), number };
+            Discovered { partition, start: Offset(0), end: Some(Offset(end as u64)) }
+        };
+        Ok((0i32..).zip(ends).map(found).collect())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {

@@ -23,6 +23,8 @@ pub struct Discovered {
     pub partition: Partition,
     /// The next offset to read by the configured start position.
     pub start: Offset,
+    /// The next offset that will be written, where the source was asked for it just now.
+    pub end: Option<Offset>,
 }
 
 /// Why reading failed.

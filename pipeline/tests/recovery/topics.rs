@@ -33,6 +33,7 @@ fn a_topic_that_is_not_what_was_read_stops_the_replay() {
         (vec![first.clone(), other], false, "the messages before offset 2 have changed"),
         (vec![first.clone()], true, "it ends before offset 2"),
         (vec![], true, "it ends before offset 2"),
+        (vec![first.clone()], false, "it ends at offset 1, and was read up to 2"),
     ] {
         let plan = Arc::new(plan(Span::seconds(60), Span::seconds(5)));
         let (source, disk, mut clock) = (MemorySource::new("events", 1), Disk::default(), Clock::new());
@@ -45,7 +46,11 @@ fn a_topic_that_is_not_what_was_read_stops_the_replay() {
         if finished {
             rewritten.finish();
         }
-        let error = stopped(super::engine(&plan, &rewritten, &disk, 3), &mut clock);
+        let mut again = super::engine(&plan, &rewritten, &disk, 3);
+        if !finished {
+            again.discovered(0, rewritten.discover().unwrap());
+        }
+        let error = stopped(again, &mut clock);
         let EngineError::Refused(why) = &error else { panic!("{error}") };
         assert!(
             why.starts_with("events/0 is not what was read before") && why.contains(what) && why.contains("restore the topic"),

@@ -38,7 +38,7 @@ impl State {
     pub(super) fn tell(&self, job: &Snapshot) {
         let (name, status) = (job.plan.name.as_str(), &job.published.status);
         for (position, view) in (0u32..).zip(&job.plan.views) {
-            if let Some(windows) = status.windows.get(&position) {
+            if let Some(windows) = status.held.open.get(&position) {
                 self.windows.with_label_values(&[name, &view.name]).set(*windows as f64);
             }
             let stream = job.stream(view.stream as u32);

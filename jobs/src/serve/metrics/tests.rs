@@ -21,7 +21,7 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
     status.checkpoint = Some((Epoch(8), Version(1_000_000)));
     status.held_back = Some(HeldBack::DiskFull);
     status.lag = BTreeMap::from([(0, Lag { read: 3, bound: 4, acknowledged: 50 })]);
-    status.windows = BTreeMap::from([(0, 12), (1, 2)]);
+    status.held.open = BTreeMap::from([(0, 12), (1, 2)]);
     status.state_bytes = [("ids/readings", 700), ("view/per_minute", 800), ("view/per_hour", 900)].map(own).into();
     status.behind_bytes = BTreeMap::from([("cold".to_owned(), 600)]);
     status.row_counts = BTreeMap::from([(0, (10, 3, 1))]);

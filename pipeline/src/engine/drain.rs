@@ -1,0 +1,95 @@
+//! How a run ends: what was read is finished, sinks catch up, a last checkpoint.
+
+use super::epochs::{self, Now};
+use super::{CURSORS, Engine, InFlight, Phase};
+use crate::plan::WindowPlan;
+use crate::time::{Epoch, Span};
+use crate::worker::Command;
+use std::sync::Arc;
+
+impl Engine {
+    /// Ends the run: nothing more is read, what was read is finished and checkpointed. With `close`, everything
+    /// completes and the state is read-only from then on.
+    pub fn stop(&mut self, close: bool) {
+        self.close |= close && !self.ended;
+        self.stopping = true;
+        if self.phase == Phase::Live {
+            self.phase = Phase::Draining;
+        }
+    }
+
+    /// Whether every sink has written everything up to `epoch`.
+    fn sinks_have_passed(&self, epoch: Epoch) -> bool {
+        let cursors = self.cursors.lock().expect(CURSORS);
+        let has_passed = |name: &String| cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch));
+        self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(name))
+    }
+
+    /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives
+    /// the engine ends the wait. What a sink has not written stays in the ledger.
+    pub fn do_not_wait_for_sinks(&mut self) {
+        self.patient = false;
+    }
+
+    /// The same for one sink: its store has refused it for good.
+    pub fn do_not_wait_for(&mut self, sink: &str) {
+        self.given_up.insert(sink.to_owned());
+    }
+
+    /// After the last epoch: one more that completes everything if asked, then a last checkpoint, then done.
+    pub(super) fn drain(&mut self, now: Now) {
+        if self.phase == Phase::Live && self.checkpoint.last_us.is_none() {
+            self.checkpoint.last_us = Some(now.running_us);
+        }
+        if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
+            return;
+        }
+        self.ledger.finish();
+        let to_complete = self.close && !self.ended;
+        if self.patient && !to_complete && !self.sinks_have_passed(self.effects_end) {
+            return;
+        }
+        let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
+        if to_complete {
+            self.ended = true;
+            self.last_epoch(now, true);
+        } else if saved == Some(self.last_opened.0) || self.last_opened.0 == Epoch(0) {
+            self.phase = Phase::Done;
+        } else {
+            self.checkpoint.wanted = true;
+            self.last_epoch(now, false);
+        }
+    }
+
+    /// An empty epoch: to save at, and to complete everything if the input is closed.
+    fn last_epoch(&mut self, now: Now, close: bool) {
+        let epoch = self.last_opened.0.next();
+        // A clock that is not believed must not get into the log by the last epoch either.
+        let now = if self.guard.trusted() { now } else { Now { wall_us: 0, ..now } };
+        let opened = epochs::opening_time(now, self.last_opened.1);
+        self.last_opened = (epoch, opened);
+        if close {
+            self.effects_end = epoch;
+            let longest = self.longest_wait();
+            self.sources.values_mut().for_each(|source| source.clock.close(longest));
+        }
+        let opened_at_us = Some(now.running_us);
+        self.in_flight.insert(epoch, InFlight { opened, opened_at_us, closes: close, ..InFlight::default() });
+        let nothing = Some(Arc::new(Vec::new()));
+        self.tell(&Command::Open(self.opening(epoch, opened, nothing)));
+    }
+
+    /// No window of this job becomes final later than this after an event in it.
+    fn longest_wait(&self) -> Span {
+        let of = |view: &crate::plan::ViewPlan| {
+            let longest = match view.window {
+                WindowPlan::Tumbling { size } | WindowPlan::Sliding { size, .. } => size,
+                WindowPlan::Session { gap } => gap,
+                WindowPlan::Calendar { .. } => Span::seconds(32 * 86_400),
+                WindowPlan::Unwindowed => Span(0),
+            };
+            Span(longest.0.saturating_add(self.config.plan.streams[view.stream].lateness.0))
+        };
+        self.config.plan.views.iter().map(of).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,160 @@
+//! When a checkpoint is due, what goes into it, and what follows from its being in the log.
+
+use super::checkpoint::{self, Manifest, SourceState, Written};
+use super::epochs::Now;
+use super::{CURSORS, Engine, EngineError, LEDGER_TABLE_BYTES_MAX, Phase};
+use crate::ledger::{Cursor, Keep};
+use crate::log::{Checkpoint, LogError, LogRecord};
+use crate::ports::blobs::BlobError;
+use crate::record::Offset;
+use crate::run::RunError;
+use crate::state::State;
+use crate::time::{Epoch, EventTime, Span, Version};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+/// Checkpoints under way and kept.
+#[derive(Default)]
+pub(super) struct Checkpointing {
+    pub last_us: Option<i64>,
+    /// The epoch that is being saved, until its files are written.
+    pub epoch: Option<Epoch>,
+    pub result: Option<Receiver<Result<Written, RunError>>>,
+    /// The log's slot in which the epoch that is being saved was bound: what is needed beside it lies above.
+    pub slot: u64,
+    /// The last two, each with its slot as above.
+    pub kept: VecDeque<(u64, Checkpoint, Manifest)>,
+    pub wanted: bool,
+    /// The last attempt found the disk full.
+    pub no_space: bool,
+}
+
+impl Engine {
+    pub(super) fn checkpoint_due(&self, now: Now) -> bool {
+        let under_way = self.checkpoint.epoch.is_some() || self.phase == Phase::Replaying;
+        let due = self.checkpoint.last_us.is_some_and(|last| now.running_us - last >= self.config.checkpoint_every.0);
+        !under_way && (due || self.checkpoint.wanted || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_MAX)
+    }
+
+    /// Starts writing the checkpoint of `epoch` on a thread of its own.
+    pub(super) fn begin_checkpoint(
+        &mut self,
+        epoch: Epoch,
+        opened: Version,
+        parts: Vec<State>,
+        positions: BTreeMap<u32, SourceState>,
+        now: Now,
+    ) {
+        // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
+        let cursors = self.cursors.lock().expect(CURSORS).clone();
+        self.ledger.freeze();
+        let manifest = Manifest {
+            epoch,
+            opened,
+            fingerprint: self.config.fingerprint,
+            streams: positions,
+            counts: checkpoint::flat(&self.status.counts),
+            row_counts: self.status.row_counts.clone(),
+            state: Vec::new(),
+            ledger: Vec::new(),
+            cursors: cursors.clone(),
+            ended: self.ended,
+        };
+        let keep = self.keep(&cursors);
+        self.ledger.forget_epochs_before(keep.passed);
+        let (blobs, ledger) = (self.config.blobs.clone(), self.ledger.clone());
+        let job = checkpoint::Job { blobs, generation: self.log.generation(), ledger, keep, parts, manifest };
+        let (send, receive) = channel();
+        std::thread::spawn(move || drop(send.send(job.write())));
+        self.checkpoint.result = Some(receive);
+        self.checkpoint.wanted = false;
+        self.checkpoint.last_us = Some(now.running_us);
+    }
+
+    /// What the ledger must keep: for the sink that lags most, for corrections, and for re-publication.
+    fn keep(&self, cursors: &BTreeMap<String, Cursor>) -> Keep {
+        let of = |name: &String| cursors.get(name).map_or(Epoch(0), Cursor::oldest);
+        let passed = self.config.sinks.iter().map(of).min().unwrap_or(self.status.epoch).min(self.status.epoch);
+        let watermarks = self.ledger.epoch(passed).map(|info| info.watermarks);
+        let until = |(index, view): (usize, &crate::plan::ViewPlan)| {
+            let lateness = self.config.plan.streams[view.stream].lateness;
+            let (Some(watermarks), Some(retain)) =
+                (&watermarks, self.config.retain.get(&index).copied().unwrap_or(Some(Span(0))))
+            else {
+                return EventTime::MIN;
+            };
+            watermarks[view.stream].minus(lateness.max(retain))
+        };
+        Keep { passed, rows_until: self.config.plan.views.iter().enumerate().map(until).collect() }
+    }
+
+    /// Appends a written checkpoint to the log: the commit point. Then what is older than the last two goes.
+    pub(super) fn finish_checkpoint(&mut self) -> Result<(), EngineError> {
+        let Some(receiver) = &self.checkpoint.result else { return Ok(()) };
+        let result = match receiver.try_recv() {
+            Ok(result) => result,
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Disconnected) => {
+                return Err(EngineError::Failed("the thread that wrote the checkpoint has panicked".into()));
+            }
+        };
+        self.checkpoint.epoch = None;
+        self.checkpoint.result = None;
+        let Written { checkpoint, manifest, sizes } = match result {
+            Ok(written) => written,
+            // What was frozen stays frozen and is sealed by the next attempt.
+            Err(RunError::Blob(error @ BlobError::Full { .. })) => {
+                self.checkpoint_found_no_space(&error);
+                return Ok(());
+            }
+            Err(error) => return Err(EngineError::Failed(format!("the checkpoint failed: {error}"))),
+        };
+        match self.log.append(&LogRecord::Checkpoint(checkpoint.clone())) {
+            Ok(_) => {}
+            Err(LogError::Blob(error @ BlobError::Full { .. })) => {
+                self.checkpoint_found_no_space(&error);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if std::mem::replace(&mut self.checkpoint.no_space, false) {
+            self.alarms.push("there is space for checkpoints again: reading goes on".into());
+        }
+        self.status.checkpoint = Some((manifest.epoch, manifest.opened));
+        self.status.state_bytes = sizes;
+        self.finished.checkpoints.extend(self.checkpoint.last_us);
+        self.tell_sources(&manifest);
+        self.checkpoint.kept.push_back((self.checkpoint.slot, checkpoint, manifest));
+        while self.checkpoint.kept.len() > 2 {
+            self.checkpoint.kept.pop_front();
+        }
+        let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
+        let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
+        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept).map_err(failed)?;
+        if self.checkpoint.kept.len() == 2 {
+            // What was bound while the older one was being written lies before its record, and belongs to its replay.
+            self.log.prune(self.checkpoint.kept[0].0)?;
+        }
+        Ok(())
+    }
+
+    /// Without checkpoints the ledger's table grows, so nothing is read until one is written: each epoch, empty now,
+    /// tries again.
+    fn checkpoint_found_no_space(&mut self, error: &BlobError) {
+        self.checkpoint.wanted = true;
+        if !std::mem::replace(&mut self.checkpoint.no_space, true) {
+            self.alarms.push(format!("no checkpoint: {error}: reading stops until there is space"));
+        }
+    }
+
+    /// Local logs may be pruned below what both kept checkpoints have passed.
+    fn tell_sources(&self, manifest: &Manifest) {
+        let older = self.checkpoint.kept.back().map(|(_, _, m)| m);
+        for (stream, state) in &manifest.streams {
+            for (at, (partition, next, _)) in state.partitions.iter().enumerate() {
+                let durable = older.and_then(|m| m.streams.get(stream)?.partitions.get(at)).map_or(Offset(0), |p| p.1);
+                self.config.sources[stream].bound(partition, *next, durable);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The start: generation, newest checkpoint that verifies, workers, and what is to be repeated.
+
+use super::checkpoint::{self, Manifest};
+use super::clock_guard::ClockGuard;
+use super::epochs::{self, SourceStream};
+use super::saving::Checkpointing;
+use super::status::{Finished, Phase, Status};
+use super::tables::TableVersions;
+use super::{Engine, EngineConfig, EngineError};
+use crate::bound::Ceilings;
+use crate::ledger::Ledger;
+use crate::log::{Bind, CommitLog, Generation, LogRecord, Slot};
+use crate::state::State;
+use crate::time::{Epoch, EventTime, Version};
+use crate::worker::{Command, Gauges, Report, WorkerSetup};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+impl Engine {
+    /// Takes the next generation of the state, loads the newest checkpoint, and starts the workers. Replay and
+    /// everything else happens in [`Engine::turn`].
+    pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        let (mut log, mut records) = CommitLog::open(config.blobs.clone())?;
+        check_fingerprint(last_fingerprint(&records), config.fingerprint)?;
+        let mut alarms = Vec::new();
+        let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
+            .map_err(EngineError::Refused)?;
+        let source = |stream: &u32| SourceStream::new(*stream, config.plan.streams[*stream as usize].watermark);
+        let mut sources: BTreeMap<u32, SourceStream> = config.sources.keys().map(|stream| (*stream, source(stream))).collect();
+        let (manifest, state, ledger, checkpoint_slot) = match found {
+            Some((slot, manifest, state, ledger)) => (Some(manifest), state, ledger, slot),
+            None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
+        };
+        // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
+        check_fingerprint(manifest.as_ref().map(|manifest| manifest.fingerprint), config.fingerprint)?;
+        let tables = TableVersions::store(&config)?;
+        let generation =
+            Generation { generation: log.generation(), fingerprint: config.fingerprint, workers: config.workers as u32 };
+        records.extend(log.begin(&LogRecord::Generation(generation))?);
+        let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
+        let replay: VecDeque<Bind> = records
+            .iter()
+            .filter_map(|(_, record)| match record {
+                LogRecord::Bind(bind) if bind.epoch > loaded_at => Some(bind.clone()),
+                _ => None,
+            })
+            .collect();
+        let ended = manifest.as_ref().is_some_and(|m| m.ended) || replay.iter().any(|bind| bind.closes);
+        let mut status = Status::default();
+        let mut cursors = BTreeMap::new();
+        if let Some(manifest) = &manifest {
+            restore_sources(&mut sources, manifest);
+            status.counts = manifest.counts.iter().copied().collect();
+            status.row_counts = manifest.row_counts.clone();
+            (status.epoch, status.opened) = (manifest.epoch, manifest.opened);
+            status.checkpoint = Some((manifest.epoch, manifest.opened));
+            cursors = manifest.cursors.clone();
+            state.measure(&mut status.state_bytes);
+            status.held = state.held(&config.plan);
+        }
+        let ceilings = Ceilings::of(&config.plan, config.in_flight_bytes_max);
+        if let Some(why) = ceilings.exceeded(&config.plan, &status.held).filter(|_| replay.is_empty() && !ended) {
+            return Err(EngineError::Refused(why));
+        }
+        let gauges = Arc::new(Gauges { collected: loaded_at.0.into(), ..Gauges::default() });
+        let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
+        let opened = manifest.as_ref().map_or(Version(0), |m| m.opened);
+        let mut checkpointing = Checkpointing::default();
+        if let Some(manifest) = manifest {
+            let record = records.iter().find_map(|(at, record)| match record {
+                LogRecord::Checkpoint(checkpoint) if *at == checkpoint_slot => Some(checkpoint.clone()),
+                _ => None,
+            });
+            let slot = bound_slot(&records, loaded_at, checkpoint_slot);
+            checkpointing.kept.push_back((slot, record.expect("the checkpoint that was opened"), manifest));
+        }
+        let watermarks: Arc<[EventTime]> = epochs::watermarks(&config.plan, &sources).into();
+        status.watermarks = watermarks.to_vec();
+        let mut engine = Engine {
+            phase: if replay.is_empty() { Phase::Live } else { Phase::Replaying },
+            config,
+            log,
+            ledger: Arc::new(ledger),
+            commands,
+            reports,
+            threads: Some(threads),
+            gauges,
+            sources,
+            discovered: BTreeMap::new(),
+            unchecked: BTreeSet::new(),
+            replay,
+            in_flight: BTreeMap::new(),
+            open: None,
+            last_opened: (loaded_at, opened),
+            last_watermarks: watermarks,
+            paused: BTreeMap::new(),
+            cursors: Arc::new(Mutex::new(cursors)),
+            status,
+            checkpoint: checkpointing,
+            disk_full: false,
+            guard: ClockGuard::default(),
+            alarms,
+            finished: Finished::default(),
+            stopping: false,
+            patient: true,
+            given_up: BTreeSet::new(),
+            effects_end: loaded_at,
+            close: false,
+            ended,
+            tables,
+            ceilings,
+            over_limit: None,
+        };
+        engine.assign_all();
+        if ended && engine.phase == Phase::Live {
+            engine.phase = Phase::Draining;
+        }
+        Ok(engine)
+    }
+}
+
+fn last_fingerprint(records: &[Slot]) -> Option<u64> {
+    records.iter().rev().find_map(|(_, record)| match record {
+        LogRecord::Generation(generation) => Some(generation.fingerprint),
+        _ => None,
+    })
+}
+
+/// State of another job or build is refused, not misread.
+fn check_fingerprint(found: Option<u64>, own: u64) -> Result<(), EngineError> {
+    match found {
+        Some(other) if other != own => Err(EngineError::Refused(
+            "the state was written by a different job file or build, so going on would change what was promised: \
+             run with the old ones, or start with a new state folder"
+                .into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The slot in which `epoch` was bound; if that is pruned, the first slot that is left, and never above `checkpoint`.
+fn bound_slot(records: &[Slot], epoch: Epoch, checkpoint: u64) -> u64 {
+    let after = records.iter().find(|(_, record)| matches!(record, LogRecord::Bind(bind) if bind.epoch >= epoch));
+    after.map_or(checkpoint, |(slot, _)| *slot).min(checkpoint)
+}
+
+fn restore_sources(sources: &mut BTreeMap<u32, SourceStream>, manifest: &Manifest) {
+    for (stream, state) in &manifest.streams {
+        let Some(source) = sources.get_mut(stream) else { continue };
+        source.clock.restore(state.watermark, None);
+        for (at, (partition, next, newest)) in state.partitions.iter().enumerate() {
+            source.add(partition.clone(), *next);
+            source.clock.restore(state.watermark, Some((at, *newest)));
+        }
+        source.added = 0;
+    }
+}
+
+fn open_new_ledger(config: &EngineConfig, generation: u64) -> Result<Ledger, EngineError> {
+    let ledger = Ledger::open(config.blobs.clone(), generation, Epoch(0), &[]);
+    ledger.map_err(|error| EngineError::Failed(error.to_string()))
+}
+
+type Started = (Vec<Sender<Command>>, Receiver<Report>, timely::communication::WorkerGuards<()>);
+
+fn start_workers(config: &EngineConfig, state: State, loaded_at: Epoch, gauges: &Arc<Gauges>) -> Result<Started, EngineError> {
+    let (to_engine, reports) = channel();
+    let state = Arc::new(state);
+    let mut commands = Vec::new();
+    let mut setups = Vec::new();
+    for _ in 0..config.workers {
+        let (to_worker, from_engine) = channel();
+        commands.push(to_worker);
+        let mut readers = Vec::new();
+        for (stream, source) in &config.sources {
+            readers.push((*stream, source.reader().map_err(|error| EngineError::Refused(error.to_string()))?));
+        }
+        setups.push(Some(WorkerSetup {
+            plan: config.plan.clone(),
+            readers,
+            commands: from_engine,
+            reports: to_engine.clone(),
+            loaded: state.clone(),
+            loaded_at,
+            gauges: gauges.clone(),
+            in_flight_bytes_max: config.in_flight_bytes_max,
+        }));
+    }
+    let setups = Mutex::new(setups);
+    let threads = timely::execute(timely::Config::process(config.workers), move |worker| {
+        let setup = setups.lock().expect("no worker panics while it takes its setup")[worker.index()].take();
+        crate::worker::run(worker, setup.expect("each worker starts once"));
+    });
+    Ok((commands, reports, threads.map_err(EngineError::Failed)?))
+}
