@@ -3,7 +3,7 @@
 use caudal_connectors::http::{IDEMPOTENCY_HEADER, Intake, Limits, serve};
 use caudal_connectors::local_log::{LocalLog, Options, Source};
 use caudal_pipeline::ports::source::Source as _;
-use caudal_pipeline::record::{Message, PartitionIndex};
+use caudal_pipeline::record::{Message, PartitionIndex, Reason, Rejection};
 use serde_json::{Value as Json, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -34,6 +34,10 @@ impl Server {
             log: log.clone(),
             bound: bound_seen,
             paused: paused_seen,
+            examine: Arc::new(|_, message| {
+                let refused = message.payload.as_deref().is_some_and(|payload| payload.starts_with(b"refused"));
+                refused.then(|| Rejection::one(Reason::Schema, "/power", "for this test"))
+            }),
             now: Arc::new(|| 1_000_000),
             failed: Arc::new(|words| panic!("{words}")),
             limits,
@@ -121,6 +125,17 @@ fn one_record_an_array_and_lines_arrive_as_they_were_sent() {
         messages[0].headers.is_empty()
             && messages.iter().all(|m| m.key.as_deref() == Some(b"gen-1") && m.broker_time_us == Some(1_000_000))
     );
+}
+
+#[test]
+fn a_record_that_is_refused_for_what_it_is_is_answered_as_a_dead_letter() {
+    let server = Server::start("refused", Limits::default());
+    let (status, _, body) = server.send(EVENTS, &["content-type: application/x-ndjson"], b"{\"a\":1}\nrefused\n{\"b\":1}");
+    let dead_letter = json!({"reason": "schema", "path": "/power"});
+    let at = |offset| json!({"partition": 0, "offset": offset});
+    let refused = json!({"partition": 0, "offset": 1, "dead_letter": dead_letter});
+    assert_eq!((status, body), (200, json!([at(0), refused, at(2)])));
+    assert_eq!(server.messages().len(), 3, "it is taken, for the job to keep");
 }
 
 #[test]

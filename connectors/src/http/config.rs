@@ -1,12 +1,16 @@
 //! What the intake needs from the one who runs it.
 
 use crate::local_log::LocalLog;
+use caudal_pipeline::record::{Message, Rejection};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// The header of a record that came with an `Idempotency-Key`: the key, a slash, its place in the body.
 pub const IDEMPOTENCY_HEADER: &str = "caudal-idempotency";
+
+/// Tells whether a message of a partition will be refused for what it is, whatever came before it.
+pub type Examine = Arc<dyn Fn(i32, &Message) -> Option<Rejection> + Send + Sync>;
 
 /// One stream that takes events over HTTP.
 #[derive(Clone)]
@@ -21,6 +25,8 @@ pub struct Intake {
     pub bound: watch::Receiver<Vec<u64>>,
     /// Why nothing is taken now, if that is so.
     pub paused: watch::Receiver<Option<String>>,
+    /// Tells which records are refused for what they are.
+    pub examine: Examine,
     /// Tells the time, microseconds since 1970.
     pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Told when nobody knows what is on the disk: the process must end.

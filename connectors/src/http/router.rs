@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use caudal_pipeline::record::{Message, Offset, Rejection};
 use http_body_util::BodyExt;
 use serde_json::json;
 use std::ops::Range;
@@ -73,15 +74,23 @@ async fn take(
     }
     let form = form(&headers)?;
     let idempotency_key = idempotency_key(&headers)?;
-    let (partition, offsets) = {
+    let partition = partition(target, &headers);
+    let (offsets, verdicts) = {
         let (bytes, _room) = bytes(target, &headers, body).await?;
         let _writer = target.writers.acquire().await.expect("writing is never closed");
         let found = records(&bytes, form).map_err(|cause| Problem::new(StatusCode::BAD_REQUEST, cause))?;
         let records = new_records(&found, &headers, idempotency_key.as_deref(), (target.intake.now)());
-        append(target, partition(target, &headers), records).await?
+        append(target, partition, records).await?
     };
     let status = if bound(target, partition, offsets.end).await { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let list: Vec<_> = offsets.map(|offset| json!({"partition": partition, "offset": offset})).collect();
+    let answer = |(offset, refused): (u64, Option<Rejection>)| match refused {
+        None => json!({"partition": partition, "offset": offset}),
+        Some(refused) => {
+            let (reason, path) = (refused.reason.name(), refused.violations.first().map_or("", |first| &*first.path));
+            json!({"partition": partition, "offset": offset, "dead_letter": {"reason": reason, "path": path}})
+        }
+    };
+    let list: Vec<_> = offsets.zip(verdicts).map(answer).collect();
     Ok((status, [(header::CONTENT_TYPE, "application/json")], json!(list).to_string()).into_response())
 }
 
@@ -179,13 +188,21 @@ fn partition(target: &Target, headers: &HeaderMap) -> i32 {
     }
 }
 
-async fn append(target: &Target, partition: i32, records: Vec<NewRecord>) -> Result<(i32, Range<u64>), Problem> {
-    let log = target.intake.log.clone();
-    let appended = tokio::task::spawn_blocking(move || log.append_batch(partition, &records)).await;
+/// What was appended where, and for each record whether it is refused.
+type Appended = (Range<u64>, Vec<Option<Rejection>>);
+
+async fn append(target: &Target, partition: i32, records: Vec<NewRecord>) -> Result<Appended, Problem> {
+    let (log, examine) = (target.intake.log.clone(), target.intake.examine.clone());
+    let work = move || {
+        let offsets = log.append_batch(partition, &records)?;
+        let verdict = |(offset, record)| examine(partition, &message(offset, record));
+        Ok((offsets.clone(), offsets.zip(records).map(verdict).collect()))
+    };
+    let appended = tokio::task::spawn_blocking(work).await;
     let appended =
         appended.map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("appending ended unexpectedly: {e}")))?;
     match appended {
-        Ok(offsets) => Ok((partition, offsets)),
+        Ok(appended) => Ok(appended),
         Err(error @ LocalLogError::TooLarge { .. }) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
         Err(error @ LocalLogError::Sync { .. }) => {
             (target.intake.failed)(error.to_string());
@@ -193,6 +210,12 @@ async fn append(target: &Target, partition: i32, records: Vec<NewRecord>) -> Res
         }
         Err(error) => Err(Problem::unavailable(error.to_string(), RETRY_AFTER_S)),
     }
+}
+
+/// A record as it will be read.
+fn message(offset: u64, record: NewRecord) -> Message {
+    let NewRecord { key, headers, payload, time_us } = record;
+    Message { offset: Offset(offset), key, headers: headers.into(), payload, broker_time_us: Some(time_us) }
 }
 
 /// Waits until everything below `end` is bound; whether that came in time.

@@ -11,10 +11,13 @@ use super::sources::Log;
 use super::{LOCK, RunError, Settings, Shared, Stop};
 use crate::jobfile::{Job, SourceSpec};
 use crate::serve::Attached;
-use caudal_connectors::http::{Intake, Limits, router};
+use caudal_connectors::http::{Examine, Intake, Limits, router};
 use caudal_connectors::local_log::TornTail;
+use caudal_pipeline::decode::{Context, TableRows, Tables};
 use caudal_pipeline::engine::{HeldBack, Phase};
-use caudal_pipeline::record::{Offset, Partition};
+use caudal_pipeline::plan::{Plan, StreamInput};
+use caudal_pipeline::record::{Offset, Partition, PartitionIndex};
+use caudal_pipeline::time::Version;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,10 +38,17 @@ struct Taken {
 
 impl Intakes {
     /// Puts the job's intakes on the port, where they take nothing before the job is live. Does nothing without `logs`.
-    pub fn open(job: &Job, logs: BTreeMap<u32, Log>, settings: &Settings, shared: &Arc<Shared>) -> Result<Intakes, RunError> {
+    pub fn open(
+        job: &Job,
+        logs: BTreeMap<u32, Log>,
+        rows: &[TableRows],
+        settings: &Settings,
+        shared: &Arc<Shared>,
+    ) -> Result<Intakes, RunError> {
         if logs.is_empty() {
             return Ok(Intakes { streams: Vec::new(), _attached: None });
         }
+        let tables = Tables::new(&job.plan.tables, rows).map_err(|mistakes| RunError::Refused(mistakes.join("\n")))?;
         let (mut streams, mut intakes) = (Vec::new(), Vec::new());
         for (stream, Log { log, torn }) in logs {
             let name = &job.plan.streams[stream as usize].name;
@@ -48,6 +58,7 @@ impl Intakes {
             let (paused, paused_seen) = watch::channel(Some("the job is starting".to_owned()));
             let failed = shared.clone();
             intakes.push(Intake {
+                examine: examine(&job.plan, stream, tables.clone()),
                 job: job.plan.name.clone(),
                 stream: name.clone(),
                 log,
@@ -103,6 +114,21 @@ fn torn_words(stream: &str, torn: &TornTail) -> String {
         "intake of {stream}, partition {}: a crash had left {} bytes of an unfinished append ({}); nobody was promised them, they are kept in {}",
         torn.partition, torn.bytes, torn.cause, torn.kept_in
     )
+}
+
+/// Decodes a message as a worker will, for what it is refused for; the first element's reason, if there are more. When it
+/// was received decides nothing of that, so any time will do.
+fn examine(plan: &Plan, stream: u32, tables: Tables) -> Examine {
+    let stream = &plan.streams[stream as usize];
+    let StreamInput::Source(decoder) = &stream.from else { panic!("an intake is a source") };
+    let (decoder, topic) = (decoder.clone(), Arc::<str>::from(&*stream.name));
+    Arc::new(move |number, message| {
+        let (partition, opened) = (Partition { topic: topic.clone(), number }, Version(message.broker_time_us.unwrap_or(0)));
+        let context = Context { index: PartitionIndex(0), partition: &partition, opened, tables: &tables };
+        let mut decoded = Vec::new();
+        decoder.decode(message, &context, &mut decoded);
+        decoded.into_iter().find_map(|element| element.err().map(|(_, rejection)| rejection))
+    })
 }
 
 /// Why nothing is taken now.

@@ -27,6 +27,7 @@ use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::PublicPort;
 use caudal_connectors::state_folder::{StateFolder, StateFolderError};
 use caudal_pipeline::bound;
+use caudal_pipeline::decode::TableRows;
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
@@ -284,11 +285,11 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
     let sources::Built { sources, logs, began } = sources::build(job, &folder, &clock)?;
     *shared.began.lock().expect(LOCK) = began;
-    let intakes = intake::Intakes::open(job, logs, settings, shared)?;
-    let mut sinks = sinks::build(job, &settings.state)?;
-    sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
     let tables = job.tables.iter().zip(&job.plan.tables).map(|(source, plan)| table_rows(source, plan));
     let tables = tables.collect::<Result<Vec<_>, RunError>>()?;
+    let intakes = intake::Intakes::open(job, logs, &tables, settings, shared)?;
+    let mut sinks = sinks::build(job, &settings.state)?;
+    sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
     let config = EngineConfig {
         plan: shared.plan.clone(),
         fingerprint: fingerprint(job),
@@ -406,7 +407,7 @@ fn publish(engine: &mut Engine, shared: &Shared) {
     }
 }
 
-fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> Result<Vec<Vec<Option<String>>>, RunError> {
+fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> Result<TableRows, RunError> {
     let text = std::fs::read_to_string(&source.path)
         .map_err(|error| RunError::Refused(format!("cannot read {}: {error}", source.path)))?;
     tables::rows(&text, source, plan).map_err(RunError::Refused)

@@ -91,4 +91,4 @@ pub use spec::{
     DecoderSpec, DerivationSpec, EventTimeSpec, ExcessDigits, FieldFrom, FieldSpec, Fold, Format, Gap, LookupSpec, Missing,
     Reference, SchemaSpec, SpecError, TimeFormat,
 };
-pub use tables::Tables;
+pub use tables::{TableRows, Tables};

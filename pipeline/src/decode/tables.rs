@@ -9,6 +9,9 @@ use hashbrown::HashTable;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+/// A table's rows: one text or none for each column.
+pub type TableRows = Vec<Vec<Option<String>>>;
+
 /// Reference data as of one version. Cheap to clone; the rows are shared.
 #[derive(Clone, Debug, Default)]
 pub struct Tables(Arc<[Table]>);
@@ -29,7 +32,7 @@ impl Tables {
     ///
     /// An empty text is null unless the column is text. A duplicate or missing key or a value of the wrong type is an
     /// error naming table, row (counted from 1) and column.
-    pub fn new(plans: &[TablePlan], rows: &[Vec<Vec<Option<String>>>]) -> Result<Tables, Vec<String>> {
+    pub fn new(plans: &[TablePlan], rows: &[TableRows]) -> Result<Tables, Vec<String>> {
         let mut errors = Vec::new();
         if plans.len() != rows.len() {
             errors.push(format!("the job has {} tables, but rows of {} were given", plans.len(), rows.len()));

@@ -27,6 +27,7 @@ pub use lag::Lag;
 pub use status::{Finished, HeldBack, Phase, Status};
 
 use crate::bound::Ceilings;
+use crate::decode::TableRows;
 use crate::ledger::{Batch, Cursor, Ledger};
 use crate::log::{Bind, CommitLog, LogError, LogRecord};
 use crate::operators::Tick;
@@ -99,8 +100,8 @@ pub struct EngineConfig {
     pub blobs: Arc<dyn Blobs>,
     /// The sources, by stream.
     pub sources: BTreeMap<u32, Arc<dyn Source>>,
-    /// Reference data as it is now: for each table of the plan its rows, one text or none for each column.
-    pub tables: Vec<Vec<Vec<Option<String>>>>,
+    /// Reference data as it is now, for each table of the plan.
+    pub tables: Vec<TableRows>,
     /// Time between checkpoints.
     pub checkpoint_every: Span,
     /// Intake pauses while more than this is in flight.

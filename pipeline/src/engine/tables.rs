@@ -1,7 +1,7 @@
 //! Reference data that epochs are bound to.
 
 use super::{EngineConfig, EngineError};
-use crate::decode::Tables;
+use crate::decode::{TableRows, Tables};
 use crate::plan::Plan;
 use crate::ports::blobs::Blobs;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ impl TableVersions {
         if xxhash_rust::xxh3::xxh3_64(&bytes) != hash {
             return Err(damaged("its hash does not fit".into()));
         }
-        let rows: Vec<Vec<Vec<Option<String>>>> = postcard::from_bytes(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let rows: Vec<TableRows> = postcard::from_bytes(&bytes).map_err(|error| damaged(error.to_string()))?;
         let tables = Arc::new(Tables::new(&plan.tables, &rows).map_err(|mistakes| damaged(mistakes.join(", ")))?);
         self.older.insert(hash, tables.clone());
         Ok(tables)
