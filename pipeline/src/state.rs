@@ -38,13 +38,6 @@ pub type Sizes = BTreeMap<String, u64>;
 pub struct State(pub BTreeMap<String, Vec<StateRow>>);
 
 impl State {
-    /// Adds another worker's part.
-    pub fn extend(&mut self, other: State) {
-        for (operator, mut rows) in other.0 {
-            self.0.entry(operator).or_default().append(&mut rows);
-        }
-    }
-
     /// How much the operators will hold that load it; roll-ups, which derive their rows from others, are left out.
     pub fn held(&self, plan: &Plan) -> Held {
         let rows = |name: String| self.0.get(&name).map_or(0, |rows| rows.len() as u64);

@@ -1,7 +1,7 @@
 //! The three clocks of caudal, as types that do not mix.
 //!
 //! *Event time* is when something happened, *version* is when the epoch that noticed it was opened, and an
-//! *epoch* is the engine's logical time. Only the commit log turns wall time into versions (ARCHITECTURE.md, «Time»).
+//! *epoch* is the engine's logical time. Only the commit log turns wall time into versions (ARCHITECTURE.md, «Epochs»).
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -55,3 +55,6 @@ mod writer;
 pub use sink::{CassandraSink, ddl, refusals};
 pub use survey::{Survey, survey};
 pub use tables::dead_letters_name as dead_letters_table;
+
+/// See the module.
+pub const GUARANTEE: caudal_pipeline::ports::sink::Guarantee = caudal_pipeline::ports::sink::Guarantee::VersionedRows;

@@ -7,7 +7,7 @@ use super::tables::{self, Tables};
 use super::writer::Writer;
 use super::{schema, session};
 use crate::context::SinkContext;
-use caudal_pipeline::ports::sink::{Cut, Guarantee, SetAside, Sink, SinkError};
+use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
 use scylla::errors::PrepareError;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -101,10 +101,6 @@ fn unprepared(error: PrepareError, place: &str) -> Fault {
 }
 
 impl Sink for CassandraSink {
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::VersionedRows
-    }
-
     fn prepare(&mut self) -> Result<(), SinkError> {
         self.open = None;
         self.open = Some(self.connect()?);

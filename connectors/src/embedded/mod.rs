@@ -39,3 +39,6 @@ mod values;
 
 pub use config::Config;
 pub use sink::Sink;
+
+/// See the module.
+pub const GUARANTEE: caudal_pipeline::ports::sink::Guarantee = caudal_pipeline::ports::sink::Guarantee::VersionedRows;

@@ -5,7 +5,7 @@ use super::error::{is_of_one_row, sink_error};
 use super::values::{cell, group_cell, time};
 use super::{dead_letters, events, schema};
 use crate::context::{SinkContext, ViewDescription};
-use caudal_pipeline::ports::sink::{self, Cut, Guarantee, Row, SetAside, SinkError};
+use caudal_pipeline::ports::sink::{self, Cut, Row, SetAside, SinkError};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter};
 use std::time::Duration;
@@ -61,10 +61,6 @@ impl Sink {
 }
 
 impl sink::Sink for Sink {
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::VersionedRows
-    }
-
     fn prepare(&mut self) -> Result<(), SinkError> {
         self.connection = None;
         let connection = self.open()?;

@@ -3,7 +3,7 @@
 //! **In**: each path is a partition, a record's byte offset its offset (in the decompressed stream, for `.gz`). Records are
 //! lines (NDJSON) or CSV records, where a quoted field may hold line breaks; the CSV header goes with every message
 //! as the header `csv.columns`. Empty lines are no records. A source of files is finite: it is finished at the end of
-//! each file as it was when it was opened. The guarantee is [`Replay::Exact`](caudal_pipeline::ports::source::Replay)
+//! each file as it was when it was opened. Replay is exact
 //! as long as nobody changes the files; a file that is missing or has shrunk stops the job.
 //!
 //! **Out**: one NDJSON or CSV file for each view in a folder, and `dead_letters.ndjson`. Each version of a row is one
@@ -21,3 +21,6 @@ mod source;
 
 pub use sink::Sink;
 pub use source::Source;
+
+/// Of the sink: each version of a row is one line.
+pub const GUARANTEE: caudal_pipeline::ports::sink::Guarantee = caudal_pipeline::ports::sink::Guarantee::VersionedRows;

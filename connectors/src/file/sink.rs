@@ -9,7 +9,7 @@ use super::csv_text;
 use super::progress::{self, Progress, ViewUntil};
 use super::repeats::Repeats;
 use crate::context::{SinkContext, row_json};
-use caudal_pipeline::ports::sink::{self, Cut, DeadLetterRow, Guarantee, SetAside, SinkError, ViewProgress};
+use caudal_pipeline::ports::sink::{self, Cut, DeadLetterRow, SetAside, SinkError, ViewProgress};
 use caudal_pipeline::time::{Epoch, EventTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -219,10 +219,6 @@ impl Sink {
 }
 
 impl sink::Sink for Sink {
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::VersionedRows
-    }
-
     fn prepare(&mut self) -> Result<(), SinkError> {
         self.progress = None;
         if self.context.views.iter().any(|v| v.name == "dead_letters") {

@@ -4,7 +4,7 @@ use super::config::{Framing, SourceConfig};
 use super::input::{check, check_from, open, shrunk, unreadable};
 use super::records::{FramedRecord, Records};
 use crate::prefetch::{BATCH_BYTES, Fetch, Fetched, Opened, PrefetchReader};
-use caudal_pipeline::ports::source::{self, Discovered, Reader, Replay, SourceError};
+use caudal_pipeline::ports::source::{self, Discovered, Reader, SourceError};
 use caudal_pipeline::record::{Message, Offset, Partition};
 use std::io::BufRead;
 use std::sync::Arc;
@@ -31,10 +31,6 @@ impl Source {
 }
 
 impl source::Source for Source {
-    fn replay(&self) -> Replay {
-        Replay::Exact
-    }
-
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let discovered = |path: &String| {
             check(path)?;

@@ -9,7 +9,7 @@
 //! index ─schedule─▶ due time ─fate─▶ class ─template─▶ bytes (+ fault) ─▶ Message
 //! ```
 //!
-//! The guarantee is [`Replay::Exact`](caudal_pipeline::ports::source::Replay): partition = source, offset = index.
+//! Replay is exact: partition = source, offset = index.
 //! Indices are sparse where a source is silent.
 //!
 //! ```

@@ -1,7 +1,7 @@
 //! A generator as a source: a partition for each of its sources, offset = index.
 
 use super::event::Generator;
-use caudal_pipeline::ports::source::{self, Discovered, Position, Reader, Replay, SourceError};
+use caudal_pipeline::ports::source::{self, Discovered, Position, Reader, SourceError};
 use caudal_pipeline::record::{Message, Offset, Partition, PartitionIndex};
 use std::sync::Arc;
 
@@ -47,10 +47,6 @@ impl Source {
 }
 
 impl source::Source for Source {
-    fn replay(&self) -> Replay {
-        Replay::Exact
-    }
-
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let topic: Arc<str> = self.generator.profile().name.as_str().into();
         let partition = |number| Partition { topic: Arc::clone(&topic), number };

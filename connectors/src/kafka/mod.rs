@@ -35,3 +35,6 @@ mod survey;
 
 pub use properties::{check_sink, check_source};
 pub use survey::missing_topics;
+
+/// Of the sink: what is repeated has the same `caudal-id` and `caudal-version`.
+pub const GUARANTEE: caudal_pipeline::ports::sink::Guarantee = caudal_pipeline::ports::sink::Guarantee::AtLeastOnce;

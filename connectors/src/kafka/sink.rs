@@ -10,7 +10,7 @@ use super::envelope::{self, Envelope};
 use super::error::{self, Trouble, code};
 use super::{properties, readback};
 use crate::context::SinkContext;
-use caudal_pipeline::ports::sink::{Cut, Guarantee, SetAside, Sink, SinkError};
+use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
 use caudal_pipeline::record::Partition;
 use caudal_pipeline::time::Version;
 use rdkafka::ClientConfig;
@@ -76,10 +76,6 @@ impl KafkaSink {
 }
 
 impl Sink for KafkaSink {
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::AtLeastOnce
-    }
-
     fn prepare(&mut self) -> Result<(), SinkError> {
         // Before the new producer: what the old one still holds is given up, not sent beside the new one's.
         self.connection = None;

@@ -5,7 +5,7 @@ use super::config::{SourceConfig, Topics};
 use super::error::Trouble;
 use super::reader::KafkaReader;
 use super::{offsets, partitions, properties};
-use caudal_pipeline::ports::source::{Discovered, Reader, Replay, Source, SourceError};
+use caudal_pipeline::ports::source::{Discovered, Reader, Source, SourceError};
 use caudal_pipeline::record::{Offset, Partition};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -91,10 +91,6 @@ impl KafkaSource {
 }
 
 impl Source for KafkaSource {
-    fn replay(&self) -> Replay {
-        Replay::Exact
-    }
-
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let mut discovery = self.discovery();
         let discovery = &mut *discovery;

@@ -3,7 +3,7 @@
 use super::log::LocalLog;
 use super::reader::{LogFetch, lost};
 use crate::prefetch::{Opened, PrefetchReader};
-use caudal_pipeline::ports::source::{self, Discovered, Reader, Replay, SourceError};
+use caudal_pipeline::ports::source::{self, Discovered, Reader, SourceError};
 use caudal_pipeline::record::{Offset, Partition};
 use std::sync::Arc;
 
@@ -21,10 +21,6 @@ impl Source {
 }
 
 impl source::Source for Source {
-    fn replay(&self) -> Replay {
-        Replay::Exact
-    }
-
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let discovered = |number: i32| {
             let bounds = self.log.bounds(number).map_err(|e| SourceError::Stop(e.to_string()))?;

@@ -49,3 +49,6 @@ mod rows;
 mod sink;
 
 pub use sink::RedisSink;
+
+/// See the module.
+pub const GUARANTEE: caudal_pipeline::ports::sink::Guarantee = caudal_pipeline::ports::sink::Guarantee::VersionedRows;

@@ -6,7 +6,7 @@ use super::functions::{self, Call, Form};
 use super::member::RESERVED;
 use super::{connection, error, rows};
 use crate::context::SinkContext;
-use caudal_pipeline::ports::sink::{Cut, Guarantee, SetAside, Sink, SinkError};
+use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
 use redis::{Connection, FromRedisValue, RedisError};
 
 /// Calls sent before their replies are awaited.
@@ -138,10 +138,6 @@ impl Server {
 }
 
 impl Sink for RedisSink {
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::VersionedRows
-    }
-
     fn prepare(&mut self) -> Result<(), SinkError> {
         self.server = None;
         self.server = Some(self.connect()?);

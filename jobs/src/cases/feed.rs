@@ -1,7 +1,7 @@
 //! A stream's source in a case: partitions in memory, of one or several topics, that know what has been read of them.
 
 use caudal_pipeline::ports::memory::MemorySource;
-use caudal_pipeline::ports::source::{Discovered, Position, Reader, Replay, Source, SourceError};
+use caudal_pipeline::ports::source::{Discovered, Position, Reader, Source, SourceError};
 use caudal_pipeline::record::{Message, Offset, Partition, PartitionIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -68,10 +68,6 @@ impl Feed {
 }
 
 impl Source for Feed {
-    fn replay(&self) -> Replay {
-        Replay::Exact
-    }
-
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let topics: Vec<MemorySource> = self.shared.lock().expect(LOCK).topics.values().cloned().collect();
         topics.iter().map(Source::discover).collect::<Result<Vec<_>, _>>().map(|all| all.concat())

@@ -3,7 +3,7 @@
 use crate::jobfile::Job;
 use crate::run::context;
 use caudal_connectors::context::ViewDescription;
-use caudal_pipeline::ports::sink::{Cut, Guarantee, Row, RowState, SetAside, Sink, SinkError};
+use caudal_pipeline::ports::sink::{Cut, Row, RowState, SetAside, Sink, SinkError};
 use caudal_pipeline::time::EventTime;
 use caudal_pipeline::value::Cell;
 use std::collections::BTreeMap;
@@ -72,10 +72,6 @@ fn text(cell: &Cell) -> String {
 }
 
 impl Sink for Printer {
-    fn guarantee(&self) -> Guarantee {
-        Guarantee::AtLeastOnce
-    }
-
     fn prepare(&mut self) -> Result<(), SinkError> {
         Ok(())
     }

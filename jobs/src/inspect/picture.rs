@@ -5,15 +5,17 @@
 //! └─ readings  lateness 1h; max_delay 10s; id /event_id; where power_kw >= 0
 //!    └─ per_minute  every 1m by farm: mean_power, events
 //!       ├─ per_hour  every 1h by farm, rolled up: mean_power, events
-//!       │  └▶ cold  cassandra, on_complete, for 5y
-//!       └▶ hot  redis, on_update, for 3d
+//!       │  └▶ cold  cassandra, on_complete, for 5y, each version once
+//!       └▶ hot  redis, on_update, for 3d, each version once
 //! ```
 
 use super::figures::{WIDTH, counted, wrapped};
 use crate::jobfile::node::Node;
 use crate::jobfile::{Emission, Job, SinkSpec, SourceSpec, StoreSpec};
 use caudal_connectors::kafka::config::{Published, Start, Topics};
+use caudal_connectors::{cassandra, embedded, file, kafka, redis};
 use caudal_pipeline::plan::{CalendarUnit, StreamInput, ViewInput, ViewPlan, WindowPlan};
+use caudal_pipeline::ports::sink::Guarantee;
 use std::io::{self, Write};
 
 /// A place in the drawing, and what flows out of it.
@@ -222,7 +224,8 @@ fn dead_letters(job: &Job, sink: &SinkSpec) -> Branch {
 }
 
 fn store(sink: &SinkSpec, facts: &[String]) -> Branch {
-    let facts: Vec<&str> = facts.iter().map(String::as_str).filter(|fact| !fact.is_empty()).collect();
+    let guarantee = guarantee(sink).to_string();
+    let facts: Vec<&str> = facts.iter().chain([&guarantee]).map(String::as_str).filter(|fact| !fact.is_empty()).collect();
     Branch { name: sink.name.clone(), facts: facts.join(", "), store: true, below: Vec::new() }
 }
 
@@ -234,6 +237,17 @@ pub fn store_text(sink: &SinkSpec) -> String {
         StoreSpec::Kafka(_) => "kafka".to_owned(),
         StoreSpec::File(config) => format!("file {}", config.folder),
         StoreSpec::Embedded => "embedded store".to_owned(),
+    }
+}
+
+/// What a reader of it may rely on.
+fn guarantee(sink: &SinkSpec) -> Guarantee {
+    match &sink.store {
+        StoreSpec::Redis(_) => redis::GUARANTEE,
+        StoreSpec::Cassandra(_) => cassandra::GUARANTEE,
+        StoreSpec::Kafka(_) => kafka::GUARANTEE,
+        StoreSpec::File(_) => file::GUARANTEE,
+        StoreSpec::Embedded => embedded::GUARANTEE,
     }
 }
 

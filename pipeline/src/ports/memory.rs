@@ -3,7 +3,7 @@
 //! Messages are appended by anyone who holds a clone, and read like any other source's: from any offset, again and
 //! again. The offset is the position in the partition.
 
-use super::source::{Discovered, Position, Reader, Replay, Source, SourceError};
+use super::source::{Discovered, Position, Reader, Source, SourceError};
 use crate::record::{Message, Offset, Partition, PartitionIndex};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -60,10 +60,6 @@ impl MemorySource {
 }
 
 impl Source for MemorySource {
-    fn replay(&self) -> Replay {
-        Replay::Exact
-    }
-
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let ends: Vec<usize> = self.shared.lock().expect(LOCK).partitions.iter().map(Vec::len).collect();
         let found = |(number, end): (i32, usize)| {

@@ -2,19 +2,28 @@
 //!
 //! A sink thread asks the ledger for the next cut, hands it to [`Sink::write`], and moves its cursor once that
 //! returns. After a crash the same cut may come again with the same versions and bytes: writing is idempotent by
-//! version (`Guarantee::ExactlyOncePerVersion`) or repeats are marked as such (`Guarantee::AtLeastOnce`).
+//! version ([`Guarantee::VersionedRows`]) or repeats are marked as such ([`Guarantee::AtLeastOnce`]).
 
 use crate::record::{DeadLetter, Event};
 use crate::time::{Epoch, EventTime, Version};
 use crate::value::{Cell, Value};
 
-/// What a store holds after any number of repeats.
+/// What a reader of a store may rely on, after any number of repeats. Each connector states its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guarantee {
     /// The highest version of a row wins, whatever is repeated or delayed.
     VersionedRows,
     /// Repeats are possible after a crash and carry the same id and version.
     AtLeastOnce,
+}
+
+impl std::fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Guarantee::VersionedRows => "each version once",
+            Guarantee::AtLeastOnce => "at least once",
+        })
+    }
 }
 
 /// A row as of its version.
@@ -156,8 +165,6 @@ pub enum SinkError {
 
 /// One outside store.
 pub trait Sink: Send {
-    /// What a reader of the store may rely on.
-    fn guarantee(&self) -> Guarantee;
     /// Connects and makes or checks tables and functions. Called before the first cut and again after an error.
     fn prepare(&mut self) -> Result<(), SinkError>;
     /// Writes the whole cut, or fails having perhaps written a part, which is then repeated.

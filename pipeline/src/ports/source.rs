@@ -9,13 +9,6 @@
 
 use crate::record::{Message, Offset, Partition, PartitionIndex};
 
-/// What a source promises about replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replay {
-    /// The same offsets give the same bytes until retention removes them, and then an error.
-    Exact,
-}
-
 /// A partition that exists, and where a job without state begins to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovered {
@@ -38,10 +31,9 @@ pub enum SourceError {
     Stop(String),
 }
 
-/// One outside system's partitions of one stream.
+/// One outside system's partitions of one stream. The guarantee that exact results stand on, and that each gives: the same
+/// offsets give the same bytes until retention removes them, and then an error.
 pub trait Source: Send + Sync {
-    /// What replay promises.
-    fn replay(&self) -> Replay;
     /// The partitions that exist now; called at start and every so often from a thread that may block.
     fn discover(&self) -> Result<Vec<Discovered>, SourceError>;
     /// A reader for one worker, with nothing assigned.
