@@ -22,6 +22,7 @@ pub mod group;
 pub mod hash;
 pub mod ledger;
 pub mod log;
+mod merge;
 pub mod operators;
 pub mod plan;
 pub mod ports;

@@ -32,7 +32,6 @@ pub enum RunError {
 }
 
 /// Builds a run's bytes from entries in ascending key order.
-#[derive(Default)]
 pub struct RunWriter {
     bytes: Vec<u8>,
     block: Vec<u8>,
@@ -45,7 +44,8 @@ pub struct RunWriter {
 impl RunWriter {
     /// An empty run.
     pub fn new() -> RunWriter {
-        RunWriter { bytes: MAGIC.to_vec(), ..RunWriter::default() }
+        let (block, index) = (Vec::new(), Vec::new());
+        RunWriter { bytes: MAGIC.to_vec(), block, first_key: Vec::new(), last_key: None, index, entries: 0 }
     }
 
     /// Appends an entry; keys ascend.
@@ -102,6 +102,12 @@ fn index_checksum(index: &[u8], entries: u64) -> u32 {
 fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend((bytes.len() as u32).to_le_bytes());
     out.extend(bytes);
+}
+
+impl Default for RunWriter {
+    fn default() -> RunWriter {
+        RunWriter::new()
+    }
 }
 
 /// A run in a store: its index in memory, its blocks read when asked for.

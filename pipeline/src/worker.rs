@@ -17,7 +17,7 @@ use crate::plan::{Plan, StreamInput};
 use crate::ports::source::{Reader, SourceError};
 use crate::record::{Message, Offset, Partition, PartitionIndex, Reason, Record, Rejection};
 use crate::retained::RetainedMessages;
-use crate::state::{State, StateRows};
+use crate::state::{Saved, StateRows};
 use crate::time::{Epoch, EventTime, Version};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -150,7 +150,7 @@ pub struct WorkerSetup {
     /// To the coordinator.
     pub reports: Sender<Report>,
     /// The state to begin with.
-    pub loaded: Arc<State>,
+    pub loaded: Arc<Saved>,
     /// Its epoch.
     pub loaded_at: Epoch,
     /// Shared figures.

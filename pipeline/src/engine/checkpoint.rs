@@ -1,16 +1,16 @@
-//! Checkpoints: a plain full snapshot at a closed frontier, and the one way back from it.
+//! Checkpoints at a closed frontier, and the one way back from them.
 //!
-//! Written on a thread of its own while events flow: ledger run, state runs, manifest, each a new blob named by
-//! generation; only then does the engine append `Checkpoint` to the log, which is the commit point. Nothing that no
-//! manifest lists is ever read. The last two checkpoints are kept.
+//! Written on a thread of its own while events flow: ledger run, a run of the state that changed, manifest, each a new
+//! blob named by generation; only then does the engine append `Checkpoint` to the log, which is the commit point. A
+//! manifest is a full list, and nothing that none lists is ever read. The last two checkpoints are kept.
 
 use crate::ledger::{Cursor, Keep, Ledger, RunEntry};
 use crate::log::{Checkpoint, LogRecord, Slot};
 use crate::operators::collect::{Counts, RowCounts};
 use crate::ports::blobs::{BlobError, Blobs};
 use crate::record::{Offset, Partition};
-use crate::run::{Run, RunError, RunWriter};
-use crate::state::{Sizes, State, StateRow};
+use crate::run::RunError;
+use crate::state::{self, Held, Saved, Sizes, State, StateFile};
 use crate::time::{Epoch, EventTime, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,8 +31,12 @@ pub struct Manifest {
     pub counts: Vec<((u32, crate::record::Verdict), (u64, u64))>,
     /// Row changes so far.
     pub row_counts: RowCounts,
-    /// Operators' rows.
+    /// Operators' rows, oldest run first.
     pub state: Vec<StateFile>,
+    /// W of each stream of the plan: decides which rows are over.
+    pub watermarks: Vec<EventTime>,
+    /// How much state there is.
+    pub held: Held,
     /// The ledger's runs.
     pub ledger: Vec<RunEntry>,
     /// How far each sink had written, by name.
@@ -50,23 +54,15 @@ pub struct SourceState {
     pub partitions: Vec<(Partition, Offset, Option<EventTime>)>,
 }
 
-/// One worker's saved rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateFile {
-    /// The blob.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-}
-
 /// Everything that a checkpoint writes.
 pub struct Job {
     pub(super) blobs: Arc<dyn Blobs>,
     pub(super) generation: u64,
     pub(super) ledger: Arc<Ledger>,
     pub(super) keep: Keep,
-    pub(super) parts: Vec<State>,
-    /// Complete but for the files.
+    /// Rows that changed since the newest checkpoint in the log, older ones first.
+    pub(super) changed: Arc<Vec<State>>,
+    /// Complete but for the files that are written now.
     pub(super) manifest: Manifest,
 }
 
@@ -76,59 +72,21 @@ pub struct Written {
     pub checkpoint: Checkpoint,
     /// Its files.
     pub manifest: Manifest,
-    /// Bytes of state.
-    pub sizes: Sizes,
 }
 
 impl Job {
     /// Writes all files and the manifest.
     pub fn write(mut self) -> Result<Written, RunError> {
         let epoch = self.manifest.epoch;
-        let mut sizes = Sizes::new();
-        self.parts.iter().for_each(|part| part.measure(&mut sizes));
         self.manifest.ledger = self.ledger.seal(&self.keep)?;
-        for (worker, part) in std::mem::take(&mut self.parts).into_iter().enumerate() {
-            let name = format!("state/{:010}-{:020}-{worker}", self.generation, epoch.0);
-            let bytes = encode_state(part);
-            self.blobs.create(&name, &bytes)?;
-            self.manifest.state.push(StateFile { name, bytes: bytes.len() as u64 });
-        }
+        let name = format!("state/{:010}-{:020}", self.generation, epoch.0);
+        self.manifest.state.push(state::write(&*self.blobs, &name, &self.changed)?);
         let bytes = postcard::to_stdvec(&self.manifest).expect("a manifest is plain data");
         let manifest = format!("manifest/{:010}-{:020}", self.generation, epoch.0);
         self.blobs.create(&manifest, &bytes)?;
         let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
-        Ok(Written { checkpoint: Checkpoint { epoch, manifest, hash }, manifest: self.manifest, sizes })
+        Ok(Written { checkpoint: Checkpoint { epoch, manifest, hash }, manifest: self.manifest })
     }
-}
-
-/// Keys are `operator \0 route key`, so that a run is sorted by operator.
-fn encode_state(state: State) -> Vec<u8> {
-    let mut writer = RunWriter::new();
-    for (operator, mut rows) in state.0 {
-        rows.sort_unstable();
-        for row in rows {
-            let mut key = operator.clone().into_bytes();
-            key.push(0);
-            key.extend(row.route.to_be_bytes());
-            key.extend(&row.key);
-            writer.push(&key, &row.value);
-        }
-    }
-    writer.finish()
-}
-
-fn decode_state(blobs: &dyn Blobs, file: &StateFile, state: &mut State) -> Result<(), RunError> {
-    let run = Run::open(blobs, &file.name, file.bytes)?;
-    for entry in run.scan(blobs, &[]) {
-        let (key, value) = entry?;
-        let damaged = || RunError::Damaged { name: file.name.clone(), what: "a key is not a state row's" };
-        let end = key.iter().position(|byte| *byte == 0).ok_or_else(damaged)?;
-        let operator = String::from_utf8(key[..end].to_vec()).map_err(|_| damaged())?;
-        let (route, key) = key[end + 1..].split_first_chunk::<8>().ok_or_else(damaged)?;
-        let row = StateRow { route: u64::from_be_bytes(*route), key: key.to_vec(), value };
-        state.0.entry(operator).or_default().push(row);
-    }
-    Ok(())
 }
 
 /// The newest checkpoint of the log whose files all verify, with its state; failing ones are told by `alarm`.
@@ -137,7 +95,7 @@ pub fn newest(
     generation: u64,
     log: &[Slot],
     mut alarm: impl FnMut(&str),
-) -> Result<Option<(u64, Manifest, State, Ledger)>, String> {
+) -> Result<Option<(u64, Manifest, Saved, Ledger)>, String> {
     let mut seen = false;
     for (seq, record) in log.iter().rev() {
         let LogRecord::Checkpoint(checkpoint) = record else { continue };
@@ -155,23 +113,28 @@ pub fn newest(
     Ok(None)
 }
 
-fn open(blobs: &Arc<dyn Blobs>, generation: u64, checkpoint: &Checkpoint) -> Result<(Manifest, State, Ledger), String> {
+fn open(blobs: &Arc<dyn Blobs>, generation: u64, checkpoint: &Checkpoint) -> Result<(Manifest, Saved, Ledger), String> {
     let bytes = blobs.read(&checkpoint.manifest).map_err(|e| e.to_string())?;
     if xxhash_rust::xxh3::xxh3_64(&bytes) != checkpoint.hash {
         return Err(format!("{} is damaged", checkpoint.manifest));
     }
     let manifest: Manifest = postcard::from_bytes(&bytes).map_err(|e| format!("{} cannot be read: {e}", checkpoint.manifest))?;
-    let mut state = State::default();
-    for file in &manifest.state {
-        decode_state(&**blobs, file, &mut state).map_err(|e| e.to_string())?;
-    }
+    let state = Saved::open(blobs.clone(), &manifest.state, &manifest.watermarks).map_err(|e| e.to_string())?;
     let ledger = Ledger::open(blobs.clone(), generation, manifest.epoch, &manifest.ledger).map_err(|e| e.to_string())?;
     Ok((manifest, state, ledger))
 }
 
-/// Deletes what the last two checkpoints do not list, unless a process after `generation` has written it.
-pub fn clean_up(blobs: &dyn Blobs, generation: u64, ledger: &Ledger, kept: &[(Checkpoint, Manifest)]) -> Result<(), BlobError> {
-    let state: Vec<&str> = kept.iter().flat_map(|(_, m)| &m.state).map(|file| file.name.as_str()).collect();
+/// Deletes what the last two checkpoints do not list and the next will not, unless a process after `generation` has
+/// written it.
+pub fn clean_up(
+    blobs: &dyn Blobs,
+    generation: u64,
+    ledger: &Ledger,
+    kept: &[(Checkpoint, Manifest)],
+    next: Option<&str>,
+) -> Result<(), BlobError> {
+    let files = kept.iter().flat_map(|(_, m)| &m.state).map(|file| file.name.as_str());
+    let state: Vec<&str> = files.chain(next).collect();
     let manifests: Vec<&str> = kept.iter().map(|(checkpoint, _)| checkpoint.manifest.as_str()).collect();
     for (prefix, listed) in [("state/", state), ("manifest/", manifests)] {
         for name in blobs.list(prefix)? {
@@ -183,6 +146,15 @@ pub fn clean_up(blobs: &dyn Blobs, generation: u64, ledger: &Ledger, kept: &[(Ch
     }
     let runs: Vec<&RunEntry> = kept.iter().flat_map(|(_, m)| &m.ledger).collect();
     ledger.clean_up(&runs)
+}
+
+/// Bytes of saved rows in these files, by operator.
+pub fn sizes(files: &[StateFile]) -> Sizes {
+    let mut sizes = Sizes::new();
+    for (operator, bytes) in files.iter().flat_map(|file| &file.sizes) {
+        *sizes.entry(operator.clone()).or_default() += bytes;
+    }
+    sizes
 }
 
 /// Counts as the manifest keeps them.

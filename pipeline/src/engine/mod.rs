@@ -257,7 +257,7 @@ impl Engine {
         self.end_epoch(now);
         self.bind_closed(now)?;
         self.open_epoch(now);
-        self.append_finished(now);
+        self.append_finished(now)?;
         self.finish_checkpoint()?;
         let held = self.checkpoint.no_space || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_HELD;
         self.gauges.held.store(held, Ordering::Relaxed);
@@ -462,7 +462,7 @@ impl Engine {
     }
 
     /// Appends epochs that are durable and complete, in order.
-    fn append_finished(&mut self, now: Now) {
+    fn append_finished(&mut self, now: Now) -> Result<(), EngineError> {
         let workers = self.config.workers;
         while let Some(entry) = self.in_flight.first_entry() {
             if !entry.get().durable || entry.get().parts.len() < workers {
@@ -491,9 +491,10 @@ impl Engine {
             self.ledger.append(Batch::of(flight.opened, flight.watermarks, epoch, &mut flight.parts));
             self.status.positions = names_and_offsets(&flight.positions);
             if flight.save {
-                self.begin_checkpoint(epoch, flight.opened, parts, flight.positions, now);
+                self.begin_checkpoint(epoch, flight.opened, parts, flight.positions, now)?;
             }
         }
+        Ok(())
     }
 
     /// Stops the workers and waits for them. Nothing is lost if this is not called.

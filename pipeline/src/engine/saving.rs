@@ -1,16 +1,24 @@
 //! When a checkpoint is due, what goes into it, and what follows from its being in the log.
+//!
+//! ```text
+//! files: run 0, run 1, …, run n ─ checkpoint: changed rows as run n+1 ─▶ manifest lists all ─▶ log
+//!               └─ merged in the background ─▶ one run in their place, from the next checkpoint on
+//! ```
 
 use super::checkpoint::{self, Manifest, SourceState, Written};
 use super::epochs::Now;
 use super::{CURSORS, Engine, EngineError, LEDGER_TABLE_BYTES_MAX, Phase};
 use crate::ledger::{Cursor, Keep};
 use crate::log::{Checkpoint, LogError, LogRecord};
+use crate::merge::newest_to_merge;
 use crate::ports::blobs::BlobError;
 use crate::record::Offset;
 use crate::run::RunError;
-use crate::state::State;
+use crate::state::{self, State, StateFile};
 use crate::time::{Epoch, EventTime, Span, Version};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 /// Checkpoints under way and kept.
@@ -27,6 +35,19 @@ pub(super) struct Checkpointing {
     pub wanted: bool,
     /// The last attempt found the disk full.
     pub no_space: bool,
+    /// Runs of state that the newest checkpoint lists, oldest first; those that were merged since in one.
+    pub files: Vec<StateFile>,
+    /// Rows that changed since the newest checkpoint in the log, older ones first.
+    unsaved: Arc<Vec<State>>,
+    merging: Option<Merging>,
+}
+
+/// Runs of state that are being made one.
+struct Merging {
+    /// Which of the files.
+    range: Range<usize>,
+    name: String,
+    result: Receiver<Result<StateFile, RunError>>,
 }
 
 impl Engine {
@@ -41,10 +62,12 @@ impl Engine {
         &mut self,
         epoch: Epoch,
         opened: Version,
-        parts: Vec<State>,
+        changed: Vec<State>,
         positions: BTreeMap<u32, SourceState>,
         now: Now,
-    ) {
+    ) -> Result<(), EngineError> {
+        self.take_merged()?;
+        Arc::make_mut(&mut self.checkpoint.unsaved).extend(changed);
         // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
         let cursors = self.cursors.lock().expect(CURSORS).clone();
         self.ledger.freeze();
@@ -55,7 +78,9 @@ impl Engine {
             streams: positions,
             counts: checkpoint::flat(&self.status.counts),
             row_counts: self.status.row_counts.clone(),
-            state: Vec::new(),
+            state: self.checkpoint.files.clone(),
+            watermarks: self.status.watermarks.clone(),
+            held: self.status.held.clone(),
             ledger: Vec::new(),
             cursors: cursors.clone(),
             ended: self.ended,
@@ -63,12 +88,53 @@ impl Engine {
         let keep = self.keep(&cursors);
         self.ledger.forget_epochs_before(keep.passed);
         let (blobs, ledger) = (self.config.blobs.clone(), self.ledger.clone());
-        let job = checkpoint::Job { blobs, generation: self.log.generation(), ledger, keep, parts, manifest };
+        let changed = self.checkpoint.unsaved.clone();
+        let job = checkpoint::Job { blobs, generation: self.log.generation(), ledger, keep, changed, manifest };
         let (send, receive) = channel();
         std::thread::spawn(move || drop(send.send(job.write())));
         self.checkpoint.result = Some(receive);
         self.checkpoint.wanted = false;
         self.checkpoint.last_us = Some(now.running_us);
+        Ok(())
+    }
+
+    /// Merges the newest runs of state on a thread of its own, where that pays.
+    fn begin_merge(&mut self, checkpoint: &Manifest) {
+        if self.checkpoint.merging.is_some() {
+            return;
+        }
+        let sizes: Vec<u64> = self.checkpoint.files.iter().map(|file| file.bytes).collect();
+        let range = sizes.len() - newest_to_merge(&sizes)..sizes.len();
+        if range.len() < 2 {
+            return;
+        }
+        let name = format!("state/{:010}-{:020}-merged", self.log.generation(), checkpoint.epoch.0);
+        let (blobs, files) = (self.config.blobs.clone(), self.checkpoint.files[range.clone()].to_vec());
+        let (oldest, watermarks) = (range.start == 0, checkpoint.watermarks.clone());
+        let (send, result) = channel();
+        self.checkpoint.merging = Some(Merging { range, name: name.clone(), result });
+        std::thread::spawn(move || drop(send.send(state::merge(&*blobs, &name, &files, oldest, &watermarks))));
+    }
+
+    /// Lists a merged run in the place of those it was made from.
+    fn take_merged(&mut self) -> Result<(), EngineError> {
+        let Some(merging) = &self.checkpoint.merging else { return Ok(()) };
+        let merged = match merging.result.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(()),
+            Ok(Ok(merged)) => Some(merged),
+            // Another one is tried after the next checkpoint.
+            Ok(Err(RunError::Blob(BlobError::Full { .. }))) => None,
+            Ok(Err(error)) => return Err(EngineError::Failed(format!("state could not be merged: {error}"))),
+            Err(TryRecvError::Disconnected) => {
+                return Err(EngineError::Failed("the thread that merged state has panicked".into()));
+            }
+        };
+        let range = merging.range.clone();
+        self.checkpoint.merging = None;
+        if let Some(merged) = merged {
+            self.checkpoint.files.splice(range, [merged]);
+        }
+        Ok(())
     }
 
     /// What the ledger must keep: for the sink that lags most, for corrections, and for re-publication.
@@ -100,7 +166,7 @@ impl Engine {
         };
         self.checkpoint.epoch = None;
         self.checkpoint.result = None;
-        let Written { checkpoint, manifest, sizes } = match result {
+        let Written { checkpoint, manifest } = match result {
             Ok(written) => written,
             // What was frozen stays frozen and is sealed by the next attempt.
             Err(RunError::Blob(error @ BlobError::Full { .. })) => {
@@ -121,7 +187,10 @@ impl Engine {
             self.alarms.push("there is space for checkpoints again: reading goes on".into());
         }
         self.status.checkpoint = Some((manifest.epoch, manifest.opened));
-        self.status.state_bytes = sizes;
+        self.status.state_bytes = checkpoint::sizes(&manifest.state);
+        self.checkpoint.unsaved = Arc::default();
+        self.checkpoint.files.clone_from(&manifest.state);
+        self.begin_merge(&manifest);
         self.finished.checkpoints.extend(self.checkpoint.last_us);
         self.tell_sources(&manifest);
         self.checkpoint.kept.push_back((self.checkpoint.slot, checkpoint, manifest));
@@ -130,7 +199,8 @@ impl Engine {
         }
         let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
         let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
-        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept).map_err(failed)?;
+        let next = self.checkpoint.merging.as_ref().map(|merging| merging.name.as_str());
+        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept, next).map_err(failed)?;
         if self.checkpoint.kept.len() == 2 {
             // What was bound while the older one was being written lies before its record, and belongs to its replay.
             self.log.prune(self.checkpoint.kept[0].0)?;

@@ -10,7 +10,7 @@ use super::{Engine, EngineConfig, EngineError};
 use crate::bound::Ceilings;
 use crate::ledger::Ledger;
 use crate::log::{Bind, CommitLog, Generation, LogRecord, Slot};
-use crate::state::State;
+use crate::state::Saved;
 use crate::time::{Epoch, EventTime, Version};
 use crate::worker::{Command, Gauges, Report, WorkerSetup};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,7 +30,7 @@ impl Engine {
         let mut sources: BTreeMap<u32, SourceStream> = config.sources.keys().map(|stream| (*stream, source(stream))).collect();
         let (manifest, state, ledger, checkpoint_slot) = match found {
             Some((slot, manifest, state, ledger)) => (Some(manifest), state, ledger, slot),
-            None => (None, State::default(), open_new_ledger(&config, log.generation())?, 0),
+            None => (None, Saved::nothing(config.blobs.clone()), open_new_ledger(&config, log.generation())?, 0),
         };
         // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
         check_fingerprint(manifest.as_ref().map(|manifest| manifest.fingerprint), config.fingerprint)?;
@@ -56,8 +56,8 @@ impl Engine {
             (status.epoch, status.opened) = (manifest.epoch, manifest.opened);
             status.checkpoint = Some((manifest.epoch, manifest.opened));
             cursors = manifest.cursors.clone();
-            state.measure(&mut status.state_bytes);
-            status.held = state.held(&config.plan);
+            status.state_bytes = checkpoint::sizes(&manifest.state);
+            status.held = manifest.held.clone();
         }
         let ceilings = Ceilings::of(&config.plan, config.in_flight_bytes_max);
         if let Some(why) = ceilings.exceeded(&config.plan, &status.held).filter(|_| replay.is_empty() && !ended) {
@@ -73,6 +73,7 @@ impl Engine {
                 _ => None,
             });
             let slot = bound_slot(&records, loaded_at, checkpoint_slot);
+            checkpointing.files.clone_from(&manifest.state);
             checkpointing.kept.push_back((slot, record.expect("the checkpoint that was opened"), manifest));
         }
         let watermarks: Arc<[EventTime]> = epochs::watermarks(&config.plan, &sources).into();
@@ -164,7 +165,7 @@ fn open_new_ledger(config: &EngineConfig, generation: u64) -> Result<Ledger, Eng
 
 type Started = (Vec<Sender<Command>>, Receiver<Report>, timely::communication::WorkerGuards<()>);
 
-fn start_workers(config: &EngineConfig, state: State, loaded_at: Epoch, gauges: &Arc<Gauges>) -> Result<Started, EngineError> {
+fn start_workers(config: &EngineConfig, state: Saved, loaded_at: Epoch, gauges: &Arc<Gauges>) -> Result<Started, EngineError> {
     let (to_engine, reports) = channel();
     let state = Arc::new(state);
     let mut commands = Vec::new();

@@ -1,12 +1,10 @@
 //! Merging sealed runs: fewer files to read, and the place where what nobody needs any more is left out.
-//!
-//! Runs are merged like the digits of a binary counter: the newest ones for as long as together they are at least as
-//! large as the next older one. So there are about log₂(all / newest) of them, and a row is rewritten as often.
 
 use super::key::Key;
-use super::scan::{self, Newest};
+use super::scan;
 use super::table::Stored;
 use super::{LOCK, Ledger, OpenRun};
+use crate::merge::{Newest, newest_to_merge};
 use crate::run::{RunError, RunWriter};
 use crate::time::{Epoch, EventTime};
 use std::sync::Arc;
@@ -34,19 +32,6 @@ impl Keep {
             None => Key::epoch_of(key.bytes()) == Some(self.passed),
         }
     }
-}
-
-/// How many of the newest runs to merge; fewer than two is not worth it. `sizes` are oldest first.
-fn newest_to_merge(sizes: &[u64]) -> usize {
-    let (mut count, mut together) = (0, 0);
-    for size in sizes.iter().rev() {
-        if count > 0 && together < *size {
-            break;
-        }
-        together += size;
-        count += 1;
-    }
-    count
 }
 
 impl Ledger {
@@ -80,19 +65,5 @@ impl Ledger {
             return Ok(None);
         }
         self.write_run(last, false, writer).map(Some)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::newest_to_merge;
-
-    #[test]
-    fn runs_merge_like_a_binary_counter() {
-        for (sizes, merged) in
-            [(vec![], 0), (vec![5], 1), (vec![5, 5], 2), (vec![100, 5], 1), (vec![100, 8, 5, 5], 3), (vec![16, 8, 5, 5], 4)]
-        {
-            assert_eq!(newest_to_merge(&sizes), merged, "{sizes:?}");
-        }
     }
 }

@@ -7,11 +7,11 @@
 use super::key::Key;
 use super::table::Stored;
 use super::{EpochInfo, Ledger, OpenRun};
+use crate::merge::{self, Newest};
 use crate::ports::blobs::Blobs;
 use crate::run::RunError;
 use crate::time::Epoch;
 use std::collections::BTreeMap;
-use std::iter::Peekable;
 use std::sync::Arc;
 
 /// Keys in `from..to` whose newest value was written after an epoch; after 0, all of them.
@@ -63,21 +63,21 @@ impl Ledger {
 
 impl Snapshot {
     /// The newest value of every key in a range, in order. Of the tables there is only what the snapshot holds.
-    pub fn scan(&self, range: &Range) -> Newest<'_> {
+    pub fn scan(&self, range: &Range) -> Newest<'_, Key, Stored> {
         let Range { from, to, after } = range.clone();
         let mut heads: Vec<Head<'_>> = Vec::new();
         if from < to {
-            let tables = self.tables.range(from.clone()..to.clone()).filter(move |(_, stored)| stored.epoch > after);
-            heads.push(Box::new(tables.map(|(key, stored)| Ok((key.clone(), stored.clone())))));
             let runs = self.runs.iter().filter(|open| after == Epoch(0) || open.entry.last > after);
             heads.extend(runs.map(|open| entries(open, &*self.blobs, from.clone(), Some(to.clone()), after)));
+            let tables = self.tables.range(from..to).filter(move |(_, stored)| stored.epoch > after);
+            heads.push(Box::new(tables.map(|(key, stored)| Ok((key.clone(), stored.clone())))));
         }
         Newest::of(heads)
     }
 }
 
-/// Entries of one place, keys ascending.
-pub(super) type Head<'a> = Box<dyn Iterator<Item = Result<(Key, Stored), RunError>> + 'a>;
+/// Entries of one place.
+type Head<'a> = merge::Head<'a, Key, Stored>;
 
 /// A run's entries from a key on that were written after an epoch.
 pub(super) fn entries<'a>(open: &'a OpenRun, blobs: &'a dyn Blobs, from: Key, to: Option<Key>, after: Epoch) -> Head<'a> {
@@ -91,39 +91,4 @@ pub(super) fn entries<'a>(open: &'a OpenRun, blobs: &'a dyn Blobs, from: Key, to
     };
     let scan = open.run.scan(blobs, from.bytes()).take_while(within).filter(newer);
     Box::new(scan.map(|entry| entry.map(|(key, value)| (Key::from_bytes(key), Stored::decode(&value)))))
-}
-
-/// Merges places in key order, the newest value of each key. After an error it ends.
-pub(super) struct Newest<'a> {
-    heads: Vec<Peekable<Head<'a>>>,
-}
-
-impl<'a> Newest<'a> {
-    pub fn of(heads: Vec<Head<'a>>) -> Newest<'a> {
-        Newest { heads: heads.into_iter().map(Iterator::peekable).collect() }
-    }
-}
-
-impl Iterator for Newest<'_> {
-    type Item = Result<(Key, Stored), RunError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut smallest: Option<Key> = None;
-        for head in &mut self.heads {
-            match head.peek() {
-                Some(Ok((key, _))) if smallest.as_ref().is_none_or(|smallest| key < smallest) => smallest = Some(key.clone()),
-                Some(Err(error)) => {
-                    let error = error.clone();
-                    self.heads.clear();
-                    return Some(Err(error));
-                }
-                _ => {}
-            }
-        }
-        let key = smallest?;
-        let at_key = |entry: &Result<(Key, Stored), RunError>| entry.as_ref().is_ok_and(|(at, _)| *at == key);
-        let values = self.heads.iter_mut().filter_map(|head| head.next_if(at_key)?.ok());
-        let (_, newest) = values.max_by_key(|(_, stored)| stored.epoch)?;
-        Some(Ok((key, newest)))
-    }
 }

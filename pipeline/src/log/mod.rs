@@ -280,6 +280,8 @@ mod tests {
             counts: vec![],
             row_counts: Default::default(),
             state: vec![],
+            watermarks: vec![],
+            held: Default::default(),
             ledger: vec![],
             cursors: Default::default(),
             ended: false,

@@ -9,9 +9,9 @@ use crate::decode::Derivation;
 use crate::hash::{HashedMap, Map};
 use crate::plan::{DeduplicateScope, StreamPlan};
 use crate::record::{Id, Origin, Reason, Record, Rejection, Verdict};
-use crate::state::{SaveState, StateRow, StateRows};
+use crate::state::{Expiry, SaveState, StateRow, StateRows};
 use crate::time::{Epoch, EventTime, Span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What becomes of records.
@@ -40,16 +40,21 @@ pub enum Judged {
 /// A bucket covers this part of the horizon.
 const BUCKETS: i64 = 4;
 
+/// In the hash of a record's bytes, says that the id is in the saved state: what it tells apart has 63 bits.
+const SAVED: u64 = 1;
+
 /// Remembered ids: hash of the id → hash of the first record's bytes, by bucket of event time.
 struct Ids {
     within: Span,
     bucket_us: i64,
     buckets: BTreeMap<i64, HashedMap<u64>>,
+    /// Buckets with ids that are not saved.
+    unsaved: BTreeSet<i64>,
 }
 
 impl Ids {
     fn new(within: Span) -> Ids {
-        Ids { within, bucket_us: (within.0 / BUCKETS).max(1), buckets: BTreeMap::new() }
+        Ids { within, bucket_us: (within.0 / BUCKETS).max(1), buckets: BTreeMap::new(), unsaved: BTreeSet::new() }
     }
 
     fn bucket_of(&self, event_time: EventTime) -> i64 {
@@ -66,17 +71,34 @@ impl Ids {
 
     fn insert(&mut self, id: [u64; 2], event_time: EventTime, content: u64) {
         let bucket = self.bucket_of(event_time);
-        self.buckets.entry(bucket).or_default().insert(id, content);
+        self.buckets.entry(bucket).or_default().insert(id, content & !SAVED);
+        self.unsaved.insert(bucket);
+    }
+
+    fn end_of(&self, bucket: i64) -> EventTime {
+        EventTime((bucket + 1).saturating_mul(self.bucket_us))
+    }
+
+    /// Ids that were added since the last call, as `(bucket, id, content)`. Only buckets that got any are looked at.
+    fn take_unsaved(&mut self, mut take: impl FnMut(i64, EventTime, [u64; 2], u64)) {
+        for bucket in std::mem::take(&mut self.unsaved) {
+            let until = self.end_of(bucket).plus(self.within);
+            let new = self.buckets.get_mut(&bucket).into_iter().flatten().filter(|(_, content)| **content & SAVED == 0);
+            new.for_each(|(id, content)| {
+                take(bucket, until, *id, *content);
+                *content |= SAVED;
+            });
+        }
     }
 
     /// Drops buckets whose every id is beyond the horizon.
     fn expire(&mut self, watermark: EventTime) {
         while let Some((&at, _)) = self.buckets.first_key_value() {
-            let end = EventTime((at + 1).saturating_mul(self.bucket_us));
-            if end.plus(self.within) > watermark {
+            if self.end_of(at).plus(self.within) > watermark {
                 break;
             }
             self.buckets.pop_first();
+            self.unsaved.remove(&at);
         }
     }
 }
@@ -99,6 +121,11 @@ fn halves(hash: u128) -> [u64; 2] {
     [hash as u64, (hash >> 64) as u64]
 }
 
+/// Whether two hashes of bytes are those of the same bytes.
+fn same(content: u64, other: u64) -> bool {
+    content & !SAVED == other & !SAVED
+}
+
 impl Judge {
     /// Judges `plan.streams[stream]`, starting with the saved ids that live on this worker.
     pub fn new(stream: usize, plan: &StreamPlan, loaded: &StateRows, save: SaveState) -> Judge {
@@ -117,11 +144,9 @@ impl Judge {
         };
         if let Some(within) = within {
             for row in loaded.rows(&judge.name) {
-                let saved = "a saved id is what this operator saved";
-                let (table, id): (u32, [u64; 2]) = postcard::from_bytes(&row.key).expect(saved);
-                let (bucket, content): (i64, u64) = postcard::from_bytes(&row.value).expect(saved);
+                let ((table, id), (bucket, content)): ((u32, [u64; 2]), (i64, u64)) = row.decode();
                 let ids = judge.ids.entry(table).or_insert_with(|| Ids::new(within));
-                ids.buckets.entry(bucket).or_default().insert(id, content);
+                ids.buckets.entry(bucket).or_default().insert(id, content | SAVED);
             }
         }
         judge
@@ -160,7 +185,7 @@ impl Judge {
             let table = if self.by_partition { record.origin.partition.0 } else { 0 };
             let ids = self.ids.entry(table).or_insert_with(|| Ids::new(within));
             match ids.get(hashes[at], record.event_time) {
-                Some(content) => verdicts[at] = repeat(content == record.content),
+                Some(content) => verdicts[at] = repeat(same(content, record.content)),
                 None => {
                     let first = firsts.entry((table, hashes[at])).or_insert(at);
                     if record.origin < records[*first].origin {
@@ -173,7 +198,8 @@ impl Judge {
         // 2. The first is accepted and remembered, the others are measured by it.
         for (table, at) in undecided {
             let first = firsts[&(table, hashes[at])];
-            verdicts[at] = if first == at { passed(&records[at]) } else { repeat(records[first].content == records[at].content) };
+            verdicts[at] =
+                if first == at { passed(&records[at]) } else { repeat(same(records[first].content, records[at].content)) };
             if first == at {
                 let ids = self.ids.get_mut(&table).expect("its table was just asked");
                 ids.insert(hashes[at], records[at].event_time, records[at].content);
@@ -194,14 +220,12 @@ impl Judge {
     }
 
     fn save(&mut self) {
-        let mut rows = Vec::with_capacity(self.ids_len());
-        for (table, ids) in &self.ids {
-            for (bucket, entries) in &ids.buckets {
-                for (id, content) in entries {
-                    let route = if self.by_partition { u64::from(*table) } else { id[0] };
-                    rows.push(StateRow::new(route, &(*table, *id), &(*bucket, *content)));
-                }
-            }
+        let (by_partition, stream, mut rows) = (self.by_partition, self.stream as u32, Vec::new());
+        for (table, ids) in &mut self.ids {
+            ids.take_unsaved(|bucket, until, id, content| {
+                let route = if by_partition { u64::from(*table) } else { id[0] };
+                rows.push(StateRow::new(route, &(*table, id), &(bucket, content), Expiry { stream, until }));
+            });
         }
         self.save.put(&self.name, rows);
     }

@@ -15,7 +15,7 @@ use super::windows::{Accs, Change, RowChange, ViewRules, WindowAssigner};
 use super::{EpochOperator, Tick, Ticks, epochs};
 use crate::group::Group;
 use crate::plan::{Plan, ViewInput};
-use crate::state::{SaveState, StateRow, StateRows};
+use crate::state::{Changed, Expiry, SaveState, StateRow, StateRows};
 use crate::time::{Epoch, EventTime, Span};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
@@ -64,11 +64,12 @@ struct Fold {
     parts: BTreeMap<Lower, (Upper, Accs)>,
     bases: BTreeMap<Upper, Accs>,
     pending: BTreeMap<Epoch, Vec<RowChange>>,
+    unsaved: Changed<SavedKey>,
     save: SaveState,
 }
 
 /// A row of the saved fold.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum SavedKey {
     Part(Lower),
     Base(Upper),
@@ -93,7 +94,7 @@ impl Fold {
             name: format!("view/{}", upper.name),
             lower_view: *lower as u32,
             stream: upper.stream,
-            rules: ViewRules { view: view as u32, aggregates: upper.aggregates.clone(), lateness },
+            rules: ViewRules { view: view as u32, stream: upper.stream, aggregates: upper.aggregates.clone(), lateness },
             lower_lateness: lateness,
             group_by: group_by.clone(),
             merge: merge.clone(),
@@ -101,26 +102,25 @@ impl Fold {
             parts: BTreeMap::new(),
             bases: BTreeMap::new(),
             pending: BTreeMap::new(),
+            unsaved: Changed::default(),
             save,
         }
     }
 
     /// Loads the saved rows and returns what the differential region starts with.
     fn load(&mut self, loaded: &StateRows) -> Vec<Part> {
-        let saved = "a saved part is what this view saved";
         let mut start = Vec::new();
         for row in loaded.rows(&self.name) {
-            match postcard::from_bytes(&row.key).expect(saved) {
-                SavedKey::Part(lower) => {
-                    let (upper, accs): (Upper, Accs) = postcard::from_bytes(&row.value).expect(saved);
+            match row.decode() {
+                (SavedKey::Part(lower), (Some(upper), accs)) => {
                     start.push(part(&upper, Some(lower.clone()), &accs));
                     self.parts.insert(lower, (upper, accs));
                 }
-                SavedKey::Base(upper) => {
-                    let accs: Accs = postcard::from_bytes(&row.value).expect(saved);
+                (SavedKey::Base(upper), (None::<Upper>, accs)) => {
                     start.push(part(&upper, None, &accs));
                     self.bases.insert(upper, accs);
                 }
+                _ => panic!("a part is saved with its upper row, a base without"),
             }
         }
         start
@@ -135,6 +135,7 @@ impl Fold {
     fn apply(&mut self, change: RowChange, out: &mut Vec<(Part, isize)>) {
         let upper = self.upper_of(&change);
         let lower = Lower { end: change.end, group: change.group };
+        self.unsaved.insert(SavedKey::Part(lower.clone()));
         if let Some((_, old)) = self.parts.remove(&lower) {
             out.push((part(&upper, Some(lower.clone()), &old), -1));
         }
@@ -152,6 +153,7 @@ impl Fold {
             let (lower, (upper, accs)) = self.parts.pop_first().expect("it was just found");
             out.push((part(&upper, Some(lower), &accs), -1));
             before.entry(upper.clone()).or_insert_with(|| self.bases.get(&upper).cloned());
+            self.unsaved.insert(SavedKey::Base(upper.clone()));
             match self.bases.get_mut(&upper) {
                 Some(base) => self.rules.merge(base, &accs),
                 None => drop(self.bases.insert(upper, accs)),
@@ -171,14 +173,24 @@ impl Fold {
         }
     }
 
-    fn saved(&self) -> Vec<StateRow> {
-        let parts = self
-            .parts
-            .iter()
-            .map(|(lower, (upper, accs))| StateRow::new(upper.group.route(), &SavedKey::Part(lower.clone()), &(upper, accs)));
-        let bases =
-            self.bases.iter().map(|(upper, accs)| StateRow::new(upper.group.route(), &SavedKey::Base(upper.clone()), accs));
-        parts.chain(bases).collect()
+    /// Parts and bases that changed since the last call. A part that is not there was folded, which W says by itself, or
+    /// has left with its lower row.
+    fn unsaved(&mut self, watermark: EventTime) -> Vec<StateRow> {
+        let mut unsaved = std::mem::take(&mut self.unsaved);
+        unsaved.take(|key| match &key {
+            SavedKey::Part(lower) => {
+                let expiry = Expiry { stream: self.stream as u32, until: lower.end.plus(self.lower_lateness) };
+                match self.parts.get(lower) {
+                    Some((upper, accs)) => Some(StateRow::new(upper.group.route(), &key, &(Some(upper), accs), expiry)),
+                    None if expiry.until <= watermark => None,
+                    None => Some(StateRow::gone(upper_group(&lower.group, &self.group_by).route(), &key)),
+                }
+            }
+            SavedKey::Base(upper) => {
+                let accs = self.bases.get(upper)?;
+                Some(StateRow::new(upper.group.route(), &key, &(None::<Upper>, accs), self.rules.expiry(upper.end)))
+            }
+        })
     }
 }
 
@@ -202,7 +214,8 @@ impl EpochOperator for Fold {
         self.fold(tick.after[self.stream], out);
         self.expire(tick.before[self.stream], out);
         if tick.save {
-            self.save.put(&self.name, self.saved());
+            let rows = self.unsaved(tick.after[self.stream]);
+            self.save.put(&self.name, rows);
         }
     }
 }

@@ -12,7 +12,7 @@
 use super::Partial;
 use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
-use crate::state::StateRow;
+use crate::state::{Changed, StateRow};
 use crate::time::{EventTime, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +37,7 @@ pub(super) struct Sessions {
     by_end: BTreeSet<(EventTime, Group, EventTime)>,
     /// Sessions touched in this epoch, and those that existed before it as they were then.
     touched: BTreeMap<(Group, EventTime), Option<Before>>,
+    unsaved: Changed<(Group, EventTime)>,
     /// Sessions that have ended at W. All others are open; they are not counted anew at each epoch.
     ended: u64,
     watermark: EventTime,
@@ -50,6 +51,7 @@ impl Sessions {
             groups: BTreeMap::new(),
             by_end: BTreeSet::new(),
             touched: BTreeMap::new(),
+            unsaved: Changed::default(),
             ended: 0,
             watermark: EventTime::MIN,
         }
@@ -96,6 +98,7 @@ impl Sessions {
             if let Some((end, accs)) = now {
                 out.push(row(end, Change::Value(accs)));
             }
+            self.unsaved.insert((group, start));
         }
         self.move_watermark(after);
         while let Some((end, ..)) = self.by_end.first().filter(|(end, ..)| self.rules.is_final(*end, after)) {
@@ -123,17 +126,21 @@ impl Sessions {
         (all, all - self.ended)
     }
 
-    pub fn save(&self) -> Vec<StateRow> {
-        let row = |group: &Group, start: &EventTime, s: &Session| {
-            StateRow::new(group.route(), &(group, start), &(s.last, s.was_complete, &s.accs))
-        };
-        self.groups.iter().flat_map(|(group, sessions)| sessions.iter().map(move |(start, s)| row(group, start, s))).collect()
+    /// Sessions that changed since the last call; those that were merged into others are gone.
+    pub fn save(&mut self) -> Vec<StateRow> {
+        let (groups, rules, gap) = (&self.groups, &self.rules, self.gap);
+        self.unsaved.take(|(group, start)| {
+            let key = (&group, start);
+            let Some(s) = groups.get(&group).and_then(|sessions| sessions.get(&start)) else {
+                return Some(StateRow::gone(group.route(), &key));
+            };
+            let value = (s.last, s.was_complete, &s.accs);
+            Some(StateRow::new(group.route(), &key, &value, rules.expiry(s.last.plus(gap))))
+        })
     }
 
     pub fn load(&mut self, row: &StateRow) {
-        let saved = "a saved session is what this view saved";
-        let (group, start): (Group, EventTime) = postcard::from_bytes(&row.key).expect(saved);
-        let (last, was_complete, accs): (EventTime, bool, Accs) = postcard::from_bytes(&row.value).expect(saved);
+        let ((group, start), (last, was_complete, accs)): ((Group, EventTime), (EventTime, bool, Accs)) = row.decode();
         self.by_end.insert((last.plus(self.gap), group.clone(), start));
         self.groups.entry(group).or_default().insert(start, Session { last, was_complete, accs });
     }

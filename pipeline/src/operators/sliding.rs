@@ -11,7 +11,7 @@
 use super::Partial;
 use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
-use crate::state::StateRow;
+use crate::state::{Changed, StateRow};
 use crate::time::{EventTime, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -23,11 +23,12 @@ pub(super) struct Sliding {
     /// By pane end, then group.
     panes: BTreeMap<EventTime, BTreeMap<Group, Accs>>,
     touched: BTreeSet<(EventTime, Group)>,
+    unsaved: Changed<(EventTime, Group)>,
 }
 
 impl Sliding {
     pub fn new(rules: ViewRules, size: Span, every: Span) -> Sliding {
-        Sliding { rules, size, every, panes: BTreeMap::new(), touched: BTreeSet::new() }
+        Sliding { rules, size, every, panes: BTreeMap::new(), touched: BTreeSet::new(), unsaved: Changed::default() }
     }
 
     pub fn insert(&mut self, partial: Partial) {
@@ -69,6 +70,7 @@ impl Sliding {
         let mut due = BTreeSet::new();
         for (pane, group) in std::mem::take(&mut self.touched) {
             due.extend(self.window_ends(pane, EventTime::MIN, after).map(|end| (end, group.clone())));
+            self.unsaved.insert((pane, group));
         }
         let oldest = if before == EventTime::MIN { before } else { before.minus(self.size) };
         for (pane, groups) in self.panes.range(oldest..=after) {
@@ -94,17 +96,17 @@ impl Sliding {
         (self.panes.iter().map(panes).sum(), self.panes.range((Excluded(last), Unbounded)).map(panes).sum())
     }
 
-    pub fn save(&self) -> Vec<StateRow> {
-        let rows = |(pane, groups): (&EventTime, &BTreeMap<Group, Accs>)| {
-            let pane = *pane;
-            groups.iter().map(move |(group, accs)| StateRow::new(group.route(), &(pane, group), accs)).collect::<Vec<_>>()
-        };
-        self.panes.iter().flat_map(rows).collect()
+    /// Panes that changed since the last call and that some window still needs.
+    pub fn save(&mut self) -> Vec<StateRow> {
+        let mut unsaved = std::mem::take(&mut self.unsaved);
+        unsaved.take(|(pane, group)| {
+            let accs = self.panes.get(&pane)?.get(&group)?;
+            Some(StateRow::new(group.route(), &(pane, &group), accs, self.rules.expiry(self.last_window(pane))))
+        })
     }
 
     pub fn load(&mut self, row: &StateRow) {
-        let saved = "a saved pane is what this view saved";
-        let (pane, group): (EventTime, Group) = postcard::from_bytes(&row.key).expect(saved);
-        self.panes.entry(pane).or_default().insert(group, postcard::from_bytes(&row.value).expect(saved));
+        let ((pane, group), accs): ((EventTime, Group), Accs) = row.decode();
+        self.panes.entry(pane).or_default().insert(group, accs);
     }
 }

@@ -4,7 +4,7 @@ use super::Partial;
 use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::hash::{Map, Set};
-use crate::state::StateRow;
+use crate::state::{Changed, StateRow};
 use crate::time::EventTime;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -19,11 +19,12 @@ pub(super) struct Spans {
     rules: ViewRules,
     windows: BTreeMap<EventTime, Window>,
     touched: Set<(EventTime, Group)>,
+    unsaved: Changed<(EventTime, Group)>,
 }
 
 impl Spans {
     pub fn new(rules: ViewRules) -> Spans {
-        Spans { rules, windows: BTreeMap::new(), touched: Set::default() }
+        Spans { rules, windows: BTreeMap::new(), touched: Set::default(), unsaved: Changed::default() }
     }
 
     pub fn insert(&mut self, partial: Partial) {
@@ -43,7 +44,9 @@ impl Spans {
         for (end, group) in self.touched.drain() {
             let window = &self.windows[&end];
             let change = Change::Value(window.rows[&group].clone());
-            out.push(RowChange { view: self.rules.view, end, group, start: window.start, change, was_complete: false });
+            let (view, start) = (self.rules.view, window.start);
+            out.push(RowChange { view, end, group: group.clone(), start, change, was_complete: false });
+            self.unsaved.insert((end, group));
         }
         while self.windows.first_key_value().is_some_and(|(end, _)| self.rules.is_final(*end, after)) {
             self.windows.pop_first();
@@ -56,19 +59,18 @@ impl Spans {
         (self.windows.iter().map(rows).sum(), self.windows.range((Excluded(watermark), Unbounded)).map(rows).sum())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "who saves the rows orders them by key")]
-    pub fn save(&self) -> Vec<StateRow> {
-        let rows = |(end, window): (&EventTime, &Window)| {
-            let key = (*end, window.start);
-            window.rows.iter().map(move |(group, accs)| StateRow::new(group.route(), &(key, group), accs)).collect::<Vec<_>>()
-        };
-        self.windows.iter().flat_map(rows).collect()
+    /// Rows that changed since the last call and are not final.
+    pub fn save(&mut self) -> Vec<StateRow> {
+        let (windows, rules) = (&self.windows, &self.rules);
+        self.unsaved.take(|(end, group)| {
+            let window = windows.get(&end)?;
+            let accs = window.rows.get(&group)?;
+            Some(StateRow::new(group.route(), &((end, window.start), &group), accs, rules.expiry(end)))
+        })
     }
 
     pub fn load(&mut self, row: &StateRow) {
-        let saved = "a saved row is what this view saved";
-        let ((end, start), group): ((EventTime, EventTime), Group) = postcard::from_bytes(&row.key).expect(saved);
-        let accs: Accs = postcard::from_bytes(&row.value).expect(saved);
+        let (((end, start), group), accs): (((EventTime, EventTime), Group), Accs) = row.decode();
         self.windows.entry(end).or_insert_with(|| Window { start, rows: Map::default() }).rows.insert(group, accs);
     }
 }

@@ -11,7 +11,7 @@ use super::{EpochOperator, Partial, Tick};
 use crate::aggregate::{Acc, Aggregate};
 use crate::group::Group;
 use crate::plan::{CalendarUnit, Plan, ViewInput, WindowPlan};
-use crate::state::{SaveState, StateRows};
+use crate::state::{Expiry, SaveState, StateRows};
 use crate::time::{Epoch, EventTime, Span};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -151,6 +151,7 @@ pub struct Windows {
 #[derive(Clone)]
 pub(super) struct ViewRules {
     pub view: u32,
+    pub stream: usize,
     pub aggregates: Vec<Aggregate>,
     pub lateness: Span,
 }
@@ -161,6 +162,11 @@ impl ViewRules {
         for ((aggregate, into), from) in self.aggregates.iter().zip(make_mut(into)).zip(from) {
             aggregate.merge(into, from);
         }
+    }
+
+    /// Until when a row of a window that ends at `end` is part of the state.
+    pub fn expiry(&self, end: EventTime) -> Expiry {
+        Expiry { stream: self.stream as u32, until: end.plus(self.lateness) }
     }
 
     /// Whether a window that ends at `end` is final at `watermark`.
@@ -185,8 +191,8 @@ impl Windows {
             if !matches!(view.from, ViewInput::Stream { stream: from, .. } if from == stream) {
                 continue;
             }
-            let rules =
-                ViewRules { view: index as u32, aggregates: view.aggregates.clone(), lateness: plan.streams[stream].lateness };
+            let (aggregates, lateness) = (view.aggregates.clone(), plan.streams[stream].lateness);
+            let rules = ViewRules { view: index as u32, stream, aggregates, lateness };
             let name = format!("view/{}", view.name);
             let mut state = match &view.window {
                 WindowPlan::Sliding { size, every } => ViewState::Sliding(Sliding::new(rules, *size, *every)),
@@ -195,9 +201,9 @@ impl Windows {
             };
             for row in loaded.rows(&name) {
                 match &mut state {
-                    ViewState::Spans(spans) => spans.load(row),
-                    ViewState::Sliding(sliding) => sliding.load(row),
-                    ViewState::Sessions(sessions) => sessions.load(row),
+                    ViewState::Spans(spans) => spans.load(&row),
+                    ViewState::Sliding(sliding) => sliding.load(&row),
+                    ViewState::Sessions(sessions) => sessions.load(&row),
                 }
             }
             views.insert(index as u32, View { stream, name, state });
@@ -237,7 +243,7 @@ impl EpochOperator for Windows {
             };
             self.save.hold_rows(tick.epoch, *index, rows, open);
             if tick.save {
-                let rows = match &view.state {
+                let rows = match &mut view.state {
                     ViewState::Spans(spans) => spans.save(),
                     ViewState::Sliding(sliding) => sliding.save(),
                     ViewState::Sessions(sessions) => sessions.save(),

@@ -9,7 +9,7 @@ use caudal_pipeline::operators::{Combine, EpochOperator, Tick, Windows};
 use caudal_pipeline::plan::*;
 use caudal_pipeline::ports::blobs::MemoryBlobs;
 use caudal_pipeline::record::*;
-use caudal_pipeline::state::{SaveState, State, StateRows};
+use caudal_pipeline::state::{SaveState, Saved, StateRows};
 use caudal_pipeline::time::{Epoch, EventTime, Span, Version};
 use caudal_pipeline::value::{Field, FieldType, Value};
 use std::cell::RefCell;
@@ -95,7 +95,12 @@ impl Job {
             ledger: Ledger::open(Arc::new(MemoryBlobs::default()), 1, Epoch(0), &[]).unwrap(),
             lateness,
             combine: Combine::new(&plan, 0),
-            windows: Windows::new(&plan, 0, &StateRows::new(Arc::new(State::default()), 0, 1), save.clone()),
+            windows: Windows::new(
+                &plan,
+                0,
+                &StateRows::new(Arc::new(Saved::nothing(Arc::new(MemoryBlobs::default()))), 0, 1),
+                save.clone(),
+            ),
             collect: Collect::new(plan.clone(), Nothing, save, send),
             part,
             epoch: Epoch(0),
