@@ -75,7 +75,7 @@ impl RunWriter {
         self.bytes.extend(&self.index);
         self.bytes.extend(index_offset.to_le_bytes());
         self.bytes.extend((self.index.len() as u32).to_le_bytes());
-        self.bytes.extend(index_checksum(&self.index, self.entries).to_le_bytes());
+        self.bytes.extend(index_checksum(&self.index, index_offset, self.entries).to_le_bytes());
         self.bytes.extend(self.entries.to_le_bytes());
         self.bytes.extend(END);
         self.bytes
@@ -94,9 +94,10 @@ impl RunWriter {
     }
 }
 
-/// Covers the number of entries too, so that no byte of the footer can change unseen.
-fn index_checksum(index: &[u8], entries: u64) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(index), &entries.to_le_bytes())
+/// Covers the index's place and the number of entries too, so that no byte of the footer can change unseen.
+fn index_checksum(index: &[u8], index_offset: u64, entries: u64) -> u32 {
+    let with_entries = crc32c::crc32c_append(crc32c::crc32c(index), &entries.to_le_bytes());
+    crc32c::crc32c_append(with_entries, &index_offset.to_le_bytes())
 }
 
 fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -142,7 +143,7 @@ impl Run {
         }
         let (index_offset, index_len) = (u64_at(&footer, 0), u32_at(&footer, 8) as usize);
         let index = blobs.read_range(name, index_offset, index_len)?;
-        if index.len() != index_len || index_checksum(&index, u64_at(&footer, 16)) != u32_at(&footer, 12) {
+        if index.len() != index_len || index_checksum(&index, index_offset, u64_at(&footer, 16)) != u32_at(&footer, 12) {
             return Err(damaged("the index fails its checksum"));
         }
         let blocks = read_index(&index).ok_or_else(|| damaged("the index is cut"))?;
@@ -290,14 +291,16 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_and_any_cut_is_found() {
-        let bytes = run_of(50);
-        for at in 0..bytes.len() {
-            let mut flipped = bytes.clone();
-            flipped[at] ^= 1;
-            assert!(read_all(&flipped, bytes.len()).is_err(), "byte {at} flipped went unseen");
-            assert!(read_all(&bytes[..at], bytes.len()).is_err(), "a cut at {at} went unseen");
+        for entries in [50, 0] {
+            let bytes = run_of(entries);
+            for at in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1;
+                assert!(read_all(&flipped, bytes.len()).is_err(), "byte {at} flipped went unseen");
+                assert!(read_all(&bytes[..at], bytes.len()).is_err(), "a cut at {at} went unseen");
+            }
+            assert_eq!(read_all(&bytes, bytes.len()).unwrap(), entries as usize);
         }
-        assert_eq!(read_all(&bytes, bytes.len()).unwrap(), 50);
     }
 
     fn read_all(bytes: &[u8], listed: usize) -> Result<usize, RunError> {

@@ -80,7 +80,7 @@ impl Job {
         let epoch = self.manifest.epoch;
         self.manifest.ledger = self.ledger.seal(&self.keep)?;
         let name = format!("state/{:010}-{:020}", self.generation, epoch.0);
-        self.manifest.state.push(state::write(&*self.blobs, &name, &self.changed)?);
+        self.manifest.state.extend(state::write(&*self.blobs, &name, &self.changed)?);
         let bytes = postcard::to_stdvec(&self.manifest).expect("a manifest is plain data");
         let manifest = format!("manifest/{:010}-{:020}", self.generation, epoch.0);
         self.blobs.create(&manifest, &bytes)?;

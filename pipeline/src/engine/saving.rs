@@ -47,7 +47,7 @@ struct Merging {
     /// Which of the files.
     range: Range<usize>,
     name: String,
-    result: Receiver<Result<StateFile, RunError>>,
+    result: Receiver<Result<Option<StateFile>, RunError>>,
 }
 
 impl Engine {
@@ -132,7 +132,7 @@ impl Engine {
         let range = merging.range.clone();
         self.checkpoint.merging = None;
         if let Some(merged) = merged {
-            self.checkpoint.files.splice(range, [merged]);
+            self.checkpoint.files.splice(range, merged);
         }
         Ok(())
     }

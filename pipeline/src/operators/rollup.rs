@@ -173,18 +173,15 @@ impl Fold {
         }
     }
 
-    /// Parts and bases that changed since the last call. A part that is not there was folded, which W says by itself, or
-    /// has left with its lower row.
-    fn unsaved(&mut self, watermark: EventTime) -> Vec<StateRow> {
+    /// Parts and bases that changed since the last call. A part that is not there was folded, which W says by itself: rows
+    /// of windows that nest never go before.
+    fn unsaved(&mut self) -> Vec<StateRow> {
         let mut unsaved = std::mem::take(&mut self.unsaved);
         unsaved.take(|key| match &key {
             SavedKey::Part(lower) => {
                 let expiry = Expiry { stream: self.stream as u32, until: lower.end.plus(self.lower_lateness) };
-                match self.parts.get(lower) {
-                    Some((upper, accs)) => Some(StateRow::new(upper.group.route(), &key, &(Some(upper), accs), expiry)),
-                    None if expiry.until <= watermark => None,
-                    None => Some(StateRow::gone(upper_group(&lower.group, &self.group_by).route(), &key)),
-                }
+                let (upper, accs) = self.parts.get(lower)?;
+                Some(StateRow::new(upper.group.route(), &key, &(Some(upper), accs), expiry))
             }
             SavedKey::Base(upper) => {
                 let accs = self.bases.get(upper)?;
@@ -214,7 +211,7 @@ impl EpochOperator for Fold {
         self.fold(tick.after[self.stream], out);
         self.expire(tick.before[self.stream], out);
         if tick.save {
-            let rows = self.unsaved(tick.after[self.stream]);
+            let rows = self.unsaved();
             self.save.put(&self.name, rows);
         }
     }

@@ -65,8 +65,8 @@ impl Saved {
     }
 }
 
-/// Writes rows that changed as a run. Of two rows with one key the later counts.
-pub fn write(blobs: &dyn Blobs, name: &str, changed: &[State]) -> Result<StateFile, RunError> {
+/// Writes rows that changed as a run, if there are any. Of two rows with one key the later counts.
+pub fn write(blobs: &dyn Blobs, name: &str, changed: &[State]) -> Result<Option<StateFile>, RunError> {
     let mut operators: BTreeMap<&str, Vec<&StateRow>> = BTreeMap::new();
     for (operator, rows) in changed.iter().flat_map(|state| &state.0) {
         operators.entry(operator).or_default().extend(rows);
@@ -88,14 +88,14 @@ pub fn write(blobs: &dyn Blobs, name: &str, changed: &[State]) -> Result<StateFi
 }
 
 /// Merges neighbouring runs, oldest first, into one. Where the oldest of all is among them, what is gone or over is left
-/// out: no older row could come back in its place.
+/// out, as no older row could come back in its place, and there may be no run at all.
 pub fn merge(
     blobs: &dyn Blobs,
     name: &str,
     files: &[StateFile],
     oldest: bool,
     watermarks: &[EventTime],
-) -> Result<StateFile, RunError> {
+) -> Result<Option<StateFile>, RunError> {
     let open = |file: &StateFile| Run::open(blobs, &file.name, file.bytes);
     let runs = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let mut writer = StateWriter::default();
@@ -128,10 +128,13 @@ impl StateWriter {
         }
     }
 
-    fn create(self, blobs: &dyn Blobs, name: &str) -> Result<StateFile, RunError> {
+    fn create(self, blobs: &dyn Blobs, name: &str) -> Result<Option<StateFile>, RunError> {
+        if self.run.entries() == 0 {
+            return Ok(None);
+        }
         let bytes = self.run.finish();
         match blobs.create(name, &bytes)? {
-            Created::New => Ok(StateFile { name: name.to_owned(), bytes: bytes.len() as u64, sizes: self.sizes }),
+            Created::New => Ok(Some(StateFile { name: name.to_owned(), bytes: bytes.len() as u64, sizes: self.sizes })),
             Created::Exists => Err(RunError::Damaged { name: name.to_owned(), what: "it is there already" }),
         }
     }
@@ -231,24 +234,26 @@ mod tests {
         let files: Vec<StateFile> = [&first[..], &second, &third]
             .iter()
             .enumerate()
-            .map(|(n, rows)| write(&*blobs, &format!("state/{n}"), rows).unwrap())
+            .map(|(n, rows)| write(&*blobs, &format!("state/{n}"), rows).unwrap().unwrap())
             .collect();
         let expected = [(1, 4), (2, 3), (6, 2)];
         assert_eq!(alive(&blobs, &files), expected);
 
-        let newer = merge(&*blobs, "state/3", &files[1..], false, &[W]).unwrap();
+        let newer = merge(&*blobs, "state/3", &files[1..], false, &[W]).unwrap().unwrap();
         assert_eq!(alive(&blobs, &[files[0].clone(), newer.clone()]), expected, "what is gone hides the older row");
-        let all = merge(&*blobs, "state/4", &[files[0].clone(), newer], true, &[W]).unwrap();
+        let all = merge(&*blobs, "state/4", &[files[0].clone(), newer], true, &[W]).unwrap().unwrap();
         assert_eq!(alive(&blobs, std::slice::from_ref(&all)), expected);
         let run = Run::open(&*blobs, &all.name, all.bytes).unwrap();
         assert_eq!(run.entries(), 4, "nothing else is left");
         assert_eq!(all.sizes.keys().collect::<Vec<_>>(), ["other", "own"]);
+        assert_eq!(merge(&*blobs, "state/5", &[all], true, &[EventTime(1_000)]).unwrap(), None);
+        assert_eq!(write(&*blobs, "state/6", &[changed("own", vec![])]).unwrap(), None);
     }
 
     #[test]
     fn damage_is_found_while_opening() {
         let blobs = Arc::new(MemoryBlobs::default());
-        let file = write(&*blobs, "state/0", &[changed("own", vec![row(1, 1, 500)])]).unwrap();
+        let file = write(&*blobs, "state/0", &[changed("own", vec![row(1, 1, 500)])]).unwrap().unwrap();
         let mut bytes = blobs.read("state/0").unwrap();
         bytes[20] ^= 1;
         blobs.delete("state/0").unwrap();
