@@ -4,7 +4,8 @@
 //! ```text
 //! run ──✂  run on 3 workers ──✂ (newest checkpoint flipped) run on 1 ──✂ … ── settle ═ oracle ═ one replay of the whole log
 //! ```
-//! `CAUDAL_SEED=n cargo test -p caudal-pipeline --test recovery` repeats a run.
+//! An incarnation is cut between two turns, or crashes in the nth change of its disk, which then has happened or not.
+//! `CAUDAL_SEED=n CAUDAL_TRIALS=m cargo test -p caudal-pipeline --test recovery` repeats runs, or makes more.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is given a seed and has a deadline")]
 
@@ -33,6 +34,7 @@ use caudal_pipeline::time::{Epoch, Span};
 use harness::*;
 use history::History;
 use spoil::Spoiled;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Seeded runs, each cut several times.
@@ -42,6 +44,8 @@ const TRIALS: u64 = 20;
 #[derive(Debug, Default)]
 struct Exercised {
     cuts: usize,
+    /// By the change of the disk in which a process crashed.
+    crashes: BTreeMap<String, usize>,
     from_a_checkpoint: usize,
     from_an_older_one: usize,
     refused: usize,
@@ -52,12 +56,14 @@ struct Exercised {
 fn a_run_cut_anywhere_and_resumed_on_other_workers_equals_the_whole_run() {
     let seed = seed(1);
     let mut exercised = Exercised::default();
-    for n in 0..TRIALS {
+    let trials = std::env::var("CAUDAL_TRIALS").map_or(TRIALS, |trials| trials.parse().expect("CAUDAL_TRIALS is a number"));
+    for n in 0..trials {
         trial(seed + n, &mut exercised);
     }
-    println!("{TRIALS} runs: {exercised:?}");
-    let Exercised { cuts, from_a_checkpoint, from_an_older_one, refused, while_replaying } = exercised;
+    println!("{trials} runs: {exercised:#?}");
+    let Exercised { cuts, crashes, from_a_checkpoint, from_an_older_one, refused, while_replaying } = exercised;
     assert!(cuts > 60 && from_a_checkpoint > 20 && from_an_older_one > 3 && refused > 3 && while_replaying > 3, "too tame");
+    assert!(crashes.values().sum::<usize>() > 20 && crashes.len() > 8, "too tame");
 }
 
 fn trial(seed: u64, exercised: &mut Exercised) {
@@ -76,16 +82,23 @@ fn trial(seed: u64, exercised: &mut Exercised) {
     let (mut history, mut spoiled) = (History::new(&plan), Spoiled::default());
     // 1. Incarnations that end in a crash.
     for _ in 0..3 + random.below(5) {
-        let mut engine = start(&mut random, &plan, &source, &disk, &mut spoiled, exercised);
+        let crash = random.chance(60).then(|| Crash { changes: random.below(60), happens: random.chance(50) });
+        let life = disk.next_life(crash);
+        let started = start(&mut random, &plan, &source, &disk, &life, &mut spoiled, exercised);
+        let Some(mut engine) = started else { continue };
         history.next_incarnation();
         // Some are cut while they still repeat what was bound, the others some epochs later.
         let mut turns = random.below(30);
+        let mut alive = true;
         if random.chance(75) {
-            until_watched(&mut engine, &mut clock, 10, |engine| engine.phase() == Phase::Live, |engine| history.look(engine));
             turns = u64::MAX;
+            while alive && engine.phase() != Phase::Live {
+                alive = turned(&mut engine, &mut clock, 10, &life, exercised);
+                history.look(&engine);
+            }
         }
         let end = engine.ledger().end().0 + 1 + random.below(20);
-        while turns > 0 && engine.ledger().end().0 < end {
+        while alive && turns > 0 && engine.ledger().end().0 < end {
             turns -= 1;
             if random.chance(40) {
                 let chunk = random.below(40) as usize;
@@ -94,8 +107,7 @@ fn trial(seed: u64, exercised: &mut Exercised) {
             if random.chance(12) {
                 engine.checkpoint();
             }
-            clock.pass(20 + random.below(120) as i64);
-            engine.turn(clock.0, WAIT).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            alive = turned(&mut engine, &mut clock, 20 + random.below(120) as i64, &life, exercised);
             engine.discovered(0, source.discover().unwrap());
             history.look(&engine);
         }
@@ -106,7 +118,8 @@ fn trial(seed: u64, exercised: &mut Exercised) {
     }
     // 2. One that lives to see the end.
     rest.for_each(|(partition, payload)| source.push_payload(*partition, payload.clone()));
-    let mut engine = start(&mut random, &plan, &source, &disk, &mut spoiled, exercised);
+    let life = disk.next_life(None);
+    let mut engine = start(&mut random, &plan, &source, &disk, &life, &mut spoiled, exercised).expect("it does not crash");
     history.next_incarnation();
     settle_watched(&mut engine, &source, &mut clock, |engine| history.look(engine));
     // 3. It equals a recomputation, and a single replay of everything that was ever bound.
@@ -129,15 +142,29 @@ fn trial(seed: u64, exercised: &mut Exercised) {
     engine.shut_down();
 }
 
-/// Starts on random workers, now and then with damaged checkpoints, and checks which one it loads.
+/// One turn; false if the process crashed in it.
+fn turned(engine: &mut Engine, clock: &mut Clock, ms: i64, life: &Disk, exercised: &mut Exercised) -> bool {
+    clock.pass(ms);
+    engine.turn(clock.0, WAIT).map_err(|error| crashed(&error, life, exercised)).is_ok()
+}
+
+/// Counts a crash; anything else that stops an engine is a failure.
+fn crashed(error: &EngineError, life: &Disk, exercised: &mut Exercised) {
+    assert!(matches!(error, EngineError::Failed(why) if why.contains(CRASH)), "it stopped by itself: {error}");
+    *exercised.crashes.entry(life.crashed_at().expect("it says so")).or_default() += 1;
+}
+
+/// Starts on random workers, now and then with damaged checkpoints, and checks which one it loads; `None` if the process
+/// crashed while it started.
 fn start(
     random: &mut Random,
     plan: &Arc<Plan>,
     source: &MemorySource,
     disk: &Disk,
+    life: &Disk,
     spoiled: &mut Spoiled,
     exercised: &mut Exercised,
-) -> Engine {
+) -> Option<Engine> {
     let workers = 1 + random.below(4) as usize;
     if random.chance(50) && spoiled.intact(disk).len() >= 2 {
         spoiled.newest(random, disk);
@@ -152,12 +179,19 @@ fn start(
     let expected = spoiled.intact(disk).last().copied();
     let newest = spoiled.newest_epoch(disk);
     let tables = table_rows(random.below(3));
-    let mut engine = started(EngineConfig { tables, ..config(plan, source, disk, workers) });
+    let mut engine = match Engine::start(EngineConfig { tables, ..config(plan, source, life, workers) }) {
+        Ok(engine) => engine,
+        Err(error) => {
+            crashed(&error, life, exercised);
+            return None;
+        }
+    };
+    engine.do_not_wait_for_sinks();
     assert_eq!(engine.status().checkpoint.map(|(epoch, _)| epoch), expected, "the newest whole checkpoint is the start");
     assert_eq!(!engine.alarms().is_empty(), expected != newest, "an alarm tells of what was passed over, and only then");
     exercised.from_a_checkpoint += usize::from(expected.is_some());
     exercised.from_an_older_one += usize::from(expected != newest);
-    engine
+    Some(engine)
 }
 
 /// One engine that repeats `bound` from the beginning, on one worker, without a checkpoint.

@@ -8,14 +8,18 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is given a seed and has a deadline")]
 
+mod disk;
+
+pub use disk::*;
+
 use caudal_pipeline::aggregate::{Acc, Aggregate};
 use caudal_pipeline::decode::*;
 use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase};
 use caudal_pipeline::ledger::{RowKey, RowValue};
-use caudal_pipeline::log::{Bind, CommitLog, LogRecord};
+use caudal_pipeline::log::{Bind, LogRecord};
 use caudal_pipeline::operators::WindowAssigner;
 use caudal_pipeline::plan::*;
-use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, MemoryBlobs};
+use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::memory::MemorySource;
 use caudal_pipeline::ports::sink::RowState;
 use caudal_pipeline::ports::source::Source;
@@ -23,8 +27,7 @@ use caudal_pipeline::record::*;
 use caudal_pipeline::time::*;
 use caudal_pipeline::value::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// xorshift64*: small, seeded, ours.
@@ -272,92 +275,6 @@ pub fn plan_of(shape: Shape, max_delay: Span) -> Plan {
             stream("cold", StreamInput::Stream(0, Arc::new(derivation)), child, None),
         ],
         views,
-    }
-}
-
-/// Blobs that outlive an engine. They remember every log record ever written, pruned ones too.
-#[derive(Clone, Default)]
-pub struct Disk {
-    blobs: Arc<MemoryBlobs>,
-    logged: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    slow: Arc<AtomicBool>,
-    full: Arc<Mutex<Fullness>>,
-}
-
-/// What has no space left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fullness {
-    /// Nothing.
-    #[default]
-    No,
-    /// All but log records, which are small.
-    AllButLog,
-    /// Everything.
-    All,
-}
-
-impl Disk {
-    /// While it is slow, no manifest gets written.
-    pub fn slow(&self, slow: bool) {
-        self.slow.store(slow, Ordering::SeqCst);
-    }
-
-    /// From now on there is no space.
-    pub fn full(&self, full: Fullness) {
-        *self.full.lock().unwrap() = full;
-    }
-
-    /// Replaces a blob's bytes by damaged ones; what it was.
-    pub fn flip(&self, name: &str, at: usize) -> Vec<u8> {
-        let bytes = self.read(name).unwrap();
-        let mut flipped = bytes.clone();
-        flipped[at % bytes.len()] ^= 0x20;
-        self.replace(name, &flipped);
-        bytes
-    }
-
-    /// Replaces a blob's bytes.
-    pub fn replace(&self, name: &str, bytes: &[u8]) {
-        self.delete(name).unwrap();
-        self.blobs.create(name, bytes).unwrap();
-    }
-
-    /// All records that were ever in the log.
-    pub fn history(&self) -> Vec<(u64, LogRecord)> {
-        let copy = MemoryBlobs::default();
-        for (name, bytes) in &*self.logged.lock().unwrap() {
-            copy.create(name, bytes).unwrap();
-        }
-        CommitLog::open(Arc::new(copy)).unwrap().1
-    }
-}
-
-impl Blobs for Disk {
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
-        while name.starts_with("manifest/") && self.slow.load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
-        let full = *self.full.lock().unwrap();
-        if full == Fullness::All || full == Fullness::AllButLog && !name.starts_with("log/") {
-            return Err(BlobError::Full { name: name.into(), cause: "the test says so".into() });
-        }
-        let created = self.blobs.create(name, bytes)?;
-        if created == Created::New && name.starts_with("log/") {
-            self.logged.lock().unwrap().insert(name.into(), bytes.into());
-        }
-        Ok(created)
-    }
-    fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
-        self.blobs.read(name)
-    }
-    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
-        self.blobs.read_range(name, offset, len)
-    }
-    fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
-        self.blobs.list(prefix)
-    }
-    fn delete(&self, name: &str) -> Result<(), BlobError> {
-        self.blobs.delete(name)
     }
 }
 

@@ -1,0 +1,164 @@
+//! A disk in memory that remembers all, gets slow or full, and on which processes crash.
+
+use caudal_pipeline::log::{CommitLog, LogRecord};
+use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, MemoryBlobs};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Blobs that outlive an engine. They remember every log record ever written, pruned ones too.
+#[derive(Clone, Default)]
+pub struct Disk {
+    blobs: Arc<MemoryBlobs>,
+    logged: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    slow: Arc<AtomicBool>,
+    full: Arc<Mutex<Fullness>>,
+    life: Arc<Life>,
+}
+
+/// A process's time with the disk: where it crashes, all that it still tries fails.
+#[derive(Default)]
+struct Life {
+    crash: Option<Crash>,
+    changes: AtomicU64,
+    crashed_at: Mutex<Option<String>>,
+}
+
+/// Where a process crashes.
+#[derive(Clone, Copy, Debug)]
+pub struct Crash {
+    /// After so many changes of the disk.
+    pub changes: u64,
+    /// The next one happens, though nobody lives to be told.
+    pub happens: bool,
+}
+
+/// What has no space left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fullness {
+    /// Nothing.
+    #[default]
+    No,
+    /// All but log records, which are small.
+    AllButLog,
+    /// Everything.
+    All,
+}
+
+impl Disk {
+    /// The disk as the next process sees it. Threads of earlier ones keep what they had.
+    pub fn next_life(&self, crash: Option<Crash>) -> Disk {
+        Disk { life: Arc::new(Life { crash, ..Life::default() }), ..self.clone() }
+    }
+
+    /// In which change of the disk this process crashed: `create bind, before`.
+    pub fn crashed_at(&self) -> Option<String> {
+        self.life.crashed_at.lock().unwrap().clone()
+    }
+
+    /// Makes a change, unless the process crashes in it or has crashed before.
+    fn change<T>(
+        &self,
+        attempted: &'static str,
+        name: &str,
+        step: &str,
+        make: impl FnOnce() -> Result<T, BlobError>,
+    ) -> Result<T, BlobError> {
+        let crash = || BlobError::Io { attempted, name: name.into(), cause: CRASH.into() };
+        let mut crashed_at = self.life.crashed_at.lock().unwrap();
+        if crashed_at.is_some() {
+            return Err(crash());
+        }
+        let at = self.life.changes.fetch_add(1, Ordering::SeqCst);
+        match self.life.crash.filter(|crash| crash.changes == at) {
+            None => make(),
+            Some(Crash { happens, .. }) => {
+                if happens {
+                    make()?;
+                }
+                *crashed_at = Some(format!("{attempted} {step}, {}", if happens { "after" } else { "before" }));
+                Err(crash())
+            }
+        }
+    }
+
+    /// While it is slow, no manifest gets written.
+    pub fn slow(&self, slow: bool) {
+        self.slow.store(slow, Ordering::SeqCst);
+    }
+
+    /// From now on there is no space.
+    pub fn full(&self, full: Fullness) {
+        *self.full.lock().unwrap() = full;
+    }
+
+    /// Replaces a blob's bytes by damaged ones; what it was.
+    pub fn flip(&self, name: &str, at: usize) -> Vec<u8> {
+        let bytes = self.read(name).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[at % bytes.len()] ^= 0x20;
+        self.replace(name, &flipped);
+        bytes
+    }
+
+    /// Replaces a blob's bytes.
+    pub fn replace(&self, name: &str, bytes: &[u8]) {
+        self.delete(name).unwrap();
+        self.blobs.create(name, bytes).unwrap();
+    }
+
+    /// All records that were ever in the log.
+    pub fn history(&self) -> Vec<(u64, LogRecord)> {
+        let copy = MemoryBlobs::default();
+        for (name, bytes) in &*self.logged.lock().unwrap() {
+            copy.create(name, bytes).unwrap();
+        }
+        CommitLog::open(Arc::new(copy)).unwrap().1
+    }
+}
+
+impl Blobs for Disk {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
+        while name.starts_with("manifest/") && self.slow.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let full = *self.full.lock().unwrap();
+        if full == Fullness::All || full == Fullness::AllButLog && !name.starts_with("log/") {
+            return Err(BlobError::Full { name: name.into(), cause: "the test says so".into() });
+        }
+        self.change("create", name, step(name, bytes), || {
+            let created = self.blobs.create(name, bytes)?;
+            if created == Created::New && name.starts_with("log/") {
+                self.logged.lock().unwrap().insert(name.into(), bytes.into());
+            }
+            Ok(created)
+        })
+    }
+    fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
+        self.blobs.read(name)
+    }
+    fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
+        self.blobs.read_range(name, offset, len)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
+        self.blobs.list(prefix)
+    }
+    fn delete(&self, name: &str) -> Result<(), BlobError> {
+        self.change("delete", name, step(name, &[]), || self.blobs.delete(name))
+    }
+}
+
+/// What a process that crashed is told.
+pub const CRASH: &str = "the test's process crashes here";
+
+/// What a blob is for, in a word.
+fn step<'n>(name: &'n str, bytes: &[u8]) -> &'n str {
+    let (kind, rest) = name.split_once('/').unwrap_or((name, ""));
+    match rest.parse().ok().and_then(|seq| caudal_pipeline::log::decode_record(seq, bytes).ok()).filter(|_| kind == "log") {
+        Some(LogRecord::Generation(_)) => "generation record",
+        Some(LogRecord::Bind(_)) => "bind",
+        Some(LogRecord::Checkpoint(_)) => "checkpoint record",
+        None if rest.ends_with("-merged") => "merged state",
+        None => kind,
+    }
+}
