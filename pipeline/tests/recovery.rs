@@ -52,6 +52,20 @@ struct Exercised {
     while_replaying: usize,
 }
 
+impl Exercised {
+    fn figures(&self, trials: u64) -> serde_json::Value {
+        serde_json::json!({
+            "trials": trials,
+            "lives that were cut": self.cuts,
+            "of them while repeating bound epochs": self.while_replaying,
+            "started from a checkpoint": self.from_a_checkpoint,
+            "of them from an older one, as the newest was damaged": self.from_an_older_one,
+            "refused, as all were damaged": self.refused,
+            "crashed in": self.crashes,
+        })
+    }
+}
+
 #[test]
 fn a_run_cut_anywhere_and_resumed_on_other_workers_equals_the_whole_run() {
     let seed = seed(1);
@@ -60,7 +74,7 @@ fn a_run_cut_anywhere_and_resumed_on_other_workers_equals_the_whole_run() {
     for n in 0..trials {
         trial(seed + n, &mut exercised);
     }
-    println!("{trials} runs: {exercised:#?}");
+    println!("figures {}", exercised.figures(trials));
     let Exercised { cuts, crashes, from_a_checkpoint, from_an_older_one, refused, while_replaying } = exercised;
     assert!(cuts > 60 && from_a_checkpoint > 20 && from_an_older_one > 3 && refused > 3 && while_replaying > 3, "too tame");
     assert!(crashes.values().sum::<usize>() > 20 && crashes.len() > 8, "too tame");

@@ -1,15 +1,29 @@
 //! `cargo xtask`: chores of the repository.
 
 use std::process::{Command, ExitCode};
+use xtask::crash;
 use xtask::services::{Running, Service, StartError};
 
 const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]
+       cargo xtask crash [--runs N] [--seed S] [--row NAME]
        cargo xtask fetch";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments == ["fetch"] {
         return fetch();
+    }
+    if let [verb, rest @ ..] = &arguments[..]
+        && verb == "crash"
+    {
+        return match trials(rest).and_then(|settings| crash::crash(&settings)) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(mistake) => {
+                eprintln!("{mistake}\n{USAGE}");
+                ExitCode::from(2)
+            }
+        };
     }
     match parse(&arguments) {
         Ok((services, command)) => run(&services, command),
@@ -18,6 +32,21 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Reads what trials are asked for.
+fn trials(arguments: &[String]) -> Result<crash::Settings, String> {
+    let mut settings = crash::Settings { runs: None, seed: 1, row: None };
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text} is no number"));
+    for pair in arguments.chunks(2) {
+        match pair {
+            [flag, value] if flag == "--runs" => settings.runs = Some(number(value)?),
+            [flag, value] if flag == "--seed" => settings.seed = number(value)?,
+            [flag, value] if flag == "--row" => settings.row = Some(value.clone()),
+            _ => return Err(format!("cannot read {}", pair.join(" "))),
+        }
+    }
+    Ok(settings)
 }
 
 /// Splits the command line into the services wanted and the command to run with them.

@@ -1,0 +1,166 @@
+//! `cargo xtask crash`: the trials of RELIABILITY.md, one row each, and the page made from what they found.
+//!
+//! A row is a test that prints its figures as one line, `figures {…}`. Their JSON is kept in `reliability/<row>.json` with
+//! commit, date, seed and command, whether it passed or not; the page is made from these files alone.
+
+use serde_json::{Map, Value as Json, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// One row of the page.
+pub struct Row {
+    /// Its name, as in `--row`.
+    pub name: &'static str,
+    /// What is tried.
+    what: &'static str,
+    /// What must come out.
+    must_show: &'static str,
+    /// What `cargo` is called with.
+    arguments: &'static [&'static str],
+    /// Trials where none are asked for.
+    runs: u64,
+}
+
+/// All rows, in the order of the page.
+pub const ROWS: &[Row] = &[Row {
+    name: "in-process",
+    what: "an engine on a disk in memory dies in a random change of that disk (which has happened, or not) or between two \
+           turns, again and again, on 1 to 4 workers before and after; now and then a file of the newest checkpoint is deleted, \
+           cut or flipped meanwhile",
+    must_show: "nothing lost, doubled or divergent: each (row, version), each epoch and each dead letter has one value in every \
+                life; the rows, verdicts and bytes at the end equal a batch recomputation and one replay of the whole log",
+    arguments: &["test", "--release", "-p", "caudal-pipeline", "--test", "recovery", "a_run_cut", "--", "--nocapture"],
+    runs: 1_000,
+}];
+
+/// What the trials are run with.
+pub struct Settings {
+    /// Trials a row; each row has its own number otherwise.
+    pub runs: Option<u64>,
+    /// The seed of the first trial, the next one has the next.
+    pub seed: u64,
+    /// One row alone.
+    pub row: Option<String>,
+}
+
+/// Runs the rows, keeps what they found, and makes the page anew. Whether all passed, or what is wrong with the call.
+pub fn crash(settings: &Settings) -> Result<bool, String> {
+    let wanted = |row: &&Row| settings.row.as_ref().is_none_or(|name| name == row.name);
+    let rows: Vec<&Row> = ROWS.iter().filter(wanted).collect();
+    if rows.is_empty() {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+        return Err(format!("there is no such row; these are: {}", names.join(", ")));
+    }
+    let root = root();
+    let folder = root.join("reliability");
+    std::fs::create_dir_all(&folder).map_err(|cause| format!("cannot make {}: {cause}", folder.display()))?;
+    let mut all_passed = true;
+    for row in rows {
+        let found = run(row, settings)?;
+        all_passed &= found["passed"] == true;
+        let path = folder.join(format!("{}.json", row.name));
+        let text = serde_json::to_string_pretty(&found).expect("figures are plain data");
+        std::fs::write(&path, text + "\n").map_err(|cause| format!("cannot write {}: {cause}", path.display()))?;
+    }
+    let page = page(|row| {
+        let text = std::fs::read_to_string(folder.join(format!("{}.json", row.name))).ok()?;
+        serde_json::from_str(&text).ok()
+    });
+    let path = root.join("RELIABILITY.md");
+    std::fs::write(&path, page).map_err(|cause| format!("cannot write {}: {cause}", path.display()))?;
+    Ok(all_passed)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+}
+
+fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
+    let runs = settings.runs.unwrap_or(row.runs);
+    eprintln!("{}: {runs} trials from seed {}", row.name, settings.seed);
+    let mut command = Command::new(env!("CARGO"));
+    command.args(row.arguments).env("CAUDAL_TRIALS", runs.to_string()).env("CAUDAL_SEED", settings.seed.to_string());
+    let output = command.stderr(Stdio::inherit()).output().map_err(|cause| format!("cannot run cargo: {cause}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let figures = printed.lines().rev().find_map(|line| serde_json::from_str::<Json>(line.strip_prefix("figures ")?).ok());
+    if !output.status.success() || figures.is_none() {
+        eprintln!("{printed}");
+    }
+    Ok(json!({
+        "row": row.name,
+        "passed": output.status.success() && figures.is_some(),
+        "runs": runs,
+        "seed": settings.seed,
+        "commit": said("git", &["rev-parse", "--short=12", "HEAD"]),
+        "changed_since": said("git", &["status", "--porcelain", "--untracked-files=no"]).lines().count(),
+        "date": said("date", &["-u", "+%Y-%m-%d"]),
+        "figures": figures.unwrap_or(Json::Null),
+    }))
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(root()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// The page, from what `found` has of each row.
+fn page(found: impl Fn(&Row) -> Option<Json>) -> String {
+    let mut page = "\
+# Reliability
+
+What was tried, and what came out. Made by `cargo xtask crash` from the files in `reliability/`; a row is repeated with
+`cargo xtask crash --row NAME --runs N --seed S`.
+"
+    .to_owned();
+    for row in ROWS {
+        let _ = write!(page, "\n## {}\n\n{}.\n\nMust show: {}.\n\n", row.name, row.what, row.must_show);
+        match found(row) {
+            None => page.push_str("Not run yet.\n"),
+            Some(found) => page.push_str(&outcome(&found)),
+        }
+    }
+    page
+}
+
+fn outcome(found: &Json) -> String {
+    let word = if found["passed"] == true { "Passed" } else { "**Failed**" };
+    let (runs, seed, date) = (&found["runs"], &found["seed"], found["date"].as_str().unwrap_or_default());
+    let dirty = if found["changed_since"] == 0 { "" } else { ", with changes that were not committed" };
+    let commit = found["commit"].as_str().unwrap_or_default();
+    let mut text = format!("{word}: {runs} trials from seed {seed}, {date}, commit {commit}{dirty}.\n");
+    if let Json::Object(figures) = &found["figures"] {
+        text.push_str("\n| figure | |\n|---|--:|\n");
+        lines("", figures, &mut text);
+    }
+    text
+}
+
+fn lines(path: &str, figures: &Map<String, Json>, text: &mut String) {
+    for (name, figure) in figures {
+        let name = if path.is_empty() { name.clone() } else { format!("{path}: {name}") };
+        match figure {
+            Json::Object(inner) => lines(&name, inner, text),
+            Json::String(figure) => drop(writeln!(text, "| {name} | {figure} |")),
+            figure => drop(writeln!(text, "| {name} | {figure} |")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_what_passed_what_failed_and_what_was_not_run() {
+        let found = json!({"passed": true, "runs": 3, "seed": 7, "commit": "abc", "changed_since": 0, "date": "2026-01-02",
+                           "figures": {"cuts": 5, "crashes": {"bind, after": 2}}});
+        let with = |found: Json| page(|_| Some(found.clone()));
+        assert!(with(found.clone()).contains("Passed: 3 trials from seed 7, 2026-01-02, commit abc.\n"));
+        assert!(with(found.clone()).contains("| cuts | 5 |\n") && with(found).contains("| crashes: bind, after | 2 |\n"));
+        let failed =
+            json!({"passed": false, "runs": 1, "seed": 1, "commit": "abc", "changed_since": 2, "date": "", "figures": null});
+        assert!(with(failed).contains("**Failed**: 1 trials from seed 1, , commit abc, with changes that were not committed."));
+        assert!(page(|_| None).contains("Not run yet."));
+    }
+}
