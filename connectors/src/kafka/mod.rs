@@ -33,5 +33,5 @@ pub mod sink;
 pub mod source;
 mod survey;
 
-pub use properties::{check_sink, check_source};
+pub use properties::{check_sink, check_source, source_properties};
 pub use survey::missing_topics;
