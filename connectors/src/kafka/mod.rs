@@ -33,7 +33,7 @@ pub mod sink;
 pub mod source;
 mod survey;
 
-pub use properties::{check_sink, check_source};
+pub use properties::{check_sink, check_source, source_properties};
 pub use survey::missing_topics;
 
 /// Of the sink: what is repeated has the same `caudal-id` and `caudal-version`.

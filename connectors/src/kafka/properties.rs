@@ -73,6 +73,12 @@ pub fn check_sink(config: &SinkConfig) -> Result<(), Vec<(String, String)>> {
     sink(&config.properties).map(|_| ())
 }
 
+/// All that the client of a source is told, ours included: for whoever reads the same topics with a client of their own.
+pub fn source_properties(config: &SourceConfig) -> Result<BTreeMap<String, String>, Vec<(String, String)>> {
+    let client = source(&config.properties)?;
+    Ok(client.config_map().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
 /// A source's client configuration.
 pub(super) fn source(properties: &BTreeMap<String, String>) -> Result<ClientConfig, Vec<(String, String)>> {
     resolve(properties, SOURCE_REQUIRED, SOURCE_DEFAULTS)
