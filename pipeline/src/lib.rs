@@ -25,6 +25,7 @@ pub mod log;
 mod merge;
 pub mod operators;
 pub mod plan;
+pub mod planted;
 pub mod ports;
 pub mod record;
 pub mod retained;

@@ -33,6 +33,7 @@ use crate::log::{Bind, CommitLog, LogError, LogRecord};
 use crate::operators::Tick;
 use crate::operators::collect::EpochPart;
 use crate::plan::{Plan, StreamInput};
+use crate::planted::{self, Bug};
 use crate::ports::blobs::{BlobError, Blobs};
 use crate::ports::source::{Discovered, Source};
 use crate::record::{Offset, Partition, PartitionIndex};
@@ -317,10 +318,13 @@ impl Engine {
             let exactly = bind.streams.iter().flat_map(|s| s.partitions.iter().map(|p| (s.stream, *p))).collect();
             let mut opening = self.opening(bind.epoch, bind.opened, Some(Arc::new(exactly)));
             opening.tables = self.tables.bound(&*self.config.blobs, &self.config.plan, bind.tables)?;
+            if planted::is(Bug::VersionAnew) {
+                opening.opened = Version(bind.opened.0 + 1);
+            }
             self.last_opened = (bind.epoch, bind.opened);
             self.effects_end = bind.epoch;
             let watermarks = self.watermarks_of(&bind);
-            let entry = InFlight { opened: bind.opened, bound: Some(bind), watermarks, ..InFlight::default() };
+            let entry = InFlight { opened: opening.opened, bound: Some(bind), watermarks, ..InFlight::default() };
             self.in_flight.insert(opening.epoch, entry);
             self.tell(&Command::Open(opening));
         }

@@ -8,6 +8,7 @@ use super::{EpochOperator, Tick};
 use crate::decode::Derivation;
 use crate::hash::{HashedMap, Map};
 use crate::plan::{DeduplicateScope, StreamPlan};
+use crate::planted::{self, Bug};
 use crate::record::{Id, Origin, Reason, Record, Rejection, Verdict};
 use crate::state::{Expiry, SaveState, StateRow, StateRows};
 use crate::time::{Epoch, EventTime, Span};
@@ -188,7 +189,7 @@ impl Judge {
                 Some(content) => verdicts[at] = repeat(same(content, record.content)),
                 None => {
                     let first = firsts.entry((table, hashes[at])).or_insert(at);
-                    if record.origin < records[*first].origin {
+                    if record.origin < records[*first].origin && !planted::is(Bug::ArrivalOrder) {
                         *first = at;
                     }
                     undecided.push((table, at));

@@ -4,6 +4,7 @@ use super::Partial;
 use super::windows::{Accs, Change, RowChange, ViewRules};
 use crate::group::Group;
 use crate::hash::{Map, Set};
+use crate::planted::{self, Bug};
 use crate::state::{Changed, StateRow};
 use crate::time::EventTime;
 use std::collections::BTreeMap;
@@ -71,6 +72,9 @@ impl Spans {
 
     pub fn load(&mut self, row: &StateRow) {
         let (((end, start), group), accs): (((EventTime, EventTime), Group), Accs) = row.decode();
+        if planted::is(Bug::LoadingEmits) {
+            self.touched.insert((end, group.clone()));
+        }
         self.windows.entry(end).or_insert_with(|| Window { start, rows: Map::default() }).rows.insert(group, accs);
     }
 }

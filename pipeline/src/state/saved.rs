@@ -9,6 +9,7 @@
 
 use super::{Expiry, Sizes, State, StateRow};
 use crate::merge::{self, Newest};
+use crate::planted::{self, Bug};
 use crate::ports::blobs::{Blobs, Created};
 use crate::run::{Run, RunError, RunWriter};
 use crate::time::EventTime;
@@ -50,6 +51,12 @@ impl Saved {
             let run = Run::open(&*blobs, &file.name, file.bytes)?;
             run.verify(&*blobs)?;
             runs.push(run);
+        }
+        if planted::is(Bug::OrphanAdopted) {
+            let listed = |name: &String| files.iter().any(|file| file.name == *name);
+            for name in blobs.list("state/")?.into_iter().filter(|name| !listed(name)) {
+                runs.push(Run::open(&*blobs, &name, blobs.read(&name)?.len() as u64)?);
+            }
         }
         Ok(Saved { blobs, runs, watermarks: watermarks.to_vec() })
     }

@@ -14,6 +14,8 @@ pub struct Disk {
     slow: Arc<AtomicBool>,
     full: Arc<Mutex<Fullness>>,
     life: Arc<Life>,
+    /// Names of blobs, the newest last.
+    made: Arc<Mutex<Vec<String>>>,
 }
 
 /// A process's time with the disk: where it crashes, all that it still tries fails.
@@ -31,6 +33,8 @@ pub struct Crash {
     pub changes: u64,
     /// The next one happens, though nobody lives to be told.
     pub happens: bool,
+    /// So many of the newest blobs are lost with the process, as if they had not been synced.
+    pub forgets: usize,
 }
 
 /// What has no space left.
@@ -72,13 +76,22 @@ impl Disk {
         let at = self.life.changes.fetch_add(1, Ordering::SeqCst);
         match self.life.crash.filter(|crash| crash.changes == at) {
             None => make(),
-            Some(Crash { happens, .. }) => {
+            Some(Crash { happens, forgets, .. }) => {
                 if happens {
                     make()?;
                 }
+                self.forget(forgets);
                 *crashed_at = Some(format!("{attempted} {step}, {}", if happens { "after" } else { "before" }));
                 Err(crash())
             }
+        }
+    }
+
+    fn forget(&self, newest: usize) {
+        let made = self.made.lock().unwrap();
+        for name in made.iter().rev().take(newest) {
+            self.blobs.delete(name).unwrap();
+            self.logged.lock().unwrap().remove(name);
         }
     }
 
@@ -128,6 +141,7 @@ impl Blobs for Disk {
         }
         self.change("create", name, step(name, bytes), || {
             let created = self.blobs.create(name, bytes)?;
+            self.made.lock().unwrap().push(name.into());
             if created == Created::New && name.starts_with("log/") {
                 self.logged.lock().unwrap().insert(name.into(), bytes.into());
             }
