@@ -5,7 +5,8 @@ use crate::cql::Cql;
 use crate::expected::{Expected, Rows, assert_same, text};
 use crate::running::{Running, job, state};
 use crate::stored::{DeadLetters, assert_cassandra, assert_redis, clear};
-use crate::{load, readme};
+use crate::{by_hand, load, readme};
+use caudal_jobs::jobfile::Job;
 use caudal_pipeline::engine::Status;
 use caudal_pipeline::record::{Message, Verdict};
 use caudal_pipeline::value::Cell;
@@ -49,9 +50,20 @@ fn windows_metrics_and_dead_letters_are_right_in_every_store_and_topic() {
     assert_redis(&job, &["per_window", "daily", "daily_severe"], &expected, &status.watermarks);
     assert_cassandra(&cql, KEYSPACE, &job, &expected, &status.watermarks);
     assert_published(&expected, &status);
+    assert_by_hand(&job, &cql, &expected, &dead_letters, &status);
     assert_dead_letters_published(&dead_letters);
     readme::redis_lines("event-pipeline");
     readme::cql_lines("event-pipeline", &cql);
+}
+
+/// The same by hand, with the verdicts.
+fn assert_by_hand(job: &Job, cql: &Cql, expected: &Expected, dead_letters: &DeadLetters, status: &Status) {
+    let refused = by_hand::refused(dead_letters);
+    let judged = by_hand::event_pipeline::judged(&expected.messages, &refused);
+    by_hand::assert_verdicts(&judged, &refused, status);
+    let rows = by_hand::event_pipeline::rows(&judged.counted);
+    let watermark = by_hand::watermark(job, "per_window");
+    by_hand::assert_stores(cql, KEYSPACE, job, &["per_window", "daily", "daily_severe"], &rows, watermark);
 }
 
 /// The windows' and the days' topics hold every complete row, the highest version of an id being the row.

@@ -160,7 +160,7 @@ pub fn board(job: &Job, view: &ViewPlan) -> Rows {
 }
 
 /// Of each group the row with the latest start.
-fn newest(rows: &Rows) -> Rows {
+pub fn newest(rows: &Rows) -> Rows {
     let mut newest = Rows::new();
     let mut last: Option<&crate::expected::Key> = None;
     for key in rows.keys().rev() {
