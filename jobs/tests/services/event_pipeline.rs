@@ -11,7 +11,7 @@ use caudal_pipeline::engine::Status;
 use caudal_pipeline::record::{Message, Verdict};
 use caudal_pipeline::value::Cell;
 use serde_json::{Map, Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const TOPICS: [&str; 3] = ["events.security", "events.survey", "events.migration"];
 const PUBLISHED: [&str; 3] = ["analytics.window", "metrics.daily", "deadletter.validation"];
@@ -54,6 +54,7 @@ fn windows_metrics_and_dead_letters_are_right_in_every_store_and_topic() {
     assert_dead_letters_published(&dead_letters);
     readme::redis_lines("event-pipeline");
     readme::cql_lines("event-pipeline", &cql);
+    the_readme_reads_the_windows();
 }
 
 /// The same by hand, with the verdicts.
@@ -95,6 +96,20 @@ fn assert_published(expected: &Expected, status: &Status) {
         assert!(!complete.is_empty(), "{view} has complete rows");
         assert_same("kafka", &complete, &found[view]);
     }
+}
+
+/// The README's console consumer prints every record of the windows' topic, with its headers.
+fn the_readme_reads_the_windows() {
+    let records = broker::contents(PUBLISHED[0]).into_iter().map(|(_, messages)| messages.len()).sum();
+    let mut printed = BTreeSet::new();
+    for line in readme::consumer_lines("event-pipeline", records) {
+        let (headers, row) = line.split_once('\t').unwrap_or_else(|| panic!("headers and a value: {line}"));
+        let row: Json = serde_json::from_str(row).unwrap();
+        assert!(row["events"].is_u64() && headers.contains("caudal-version:"), "{line}");
+        let id = headers.split(',').find_map(|header| header.strip_prefix("caudal-id:"));
+        printed.insert(id.unwrap_or_else(|| panic!("{line} has an id")).to_owned());
+    }
+    assert_eq!(printed, newest(PUBLISHED[0]).into_keys().collect());
 }
 
 /// Each dead letter is published as it came, with its reason.
