@@ -11,7 +11,9 @@
 //! clients. The ready-made jobs run unchanged, only addresses are given. All other tests have names of their own in
 //! every store, since they share the servers.
 
+mod away;
 mod bank;
+mod binary;
 mod broker;
 mod by_hand;
 mod cql;
