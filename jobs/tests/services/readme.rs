@@ -17,6 +17,15 @@ fn lines(job: &str, command: &str) -> Vec<String> {
     lines
 }
 
+/// The `path=value` that the job's README gives to `--set`, for this path.
+pub fn setting(job: &str, path: &str) -> String {
+    let set = format!("--set '{path}=");
+    let found = lines(job, "caudal run ").into_iter().find(|line| line.contains(&set)).expect("the README sets it");
+    let (_, value) = found.split_once(&set).expect("just found");
+    let (value, _) = value.split_once('\'').expect("the quote ends");
+    format!("{path}={value}")
+}
+
 /// What each redis-cli line prints; none prints nothing.
 pub fn redis_lines(job: &str) -> Vec<(String, Vec<String>)> {
     let run = |line: String| {
