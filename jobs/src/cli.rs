@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Exact windowed results from event streams: late, duplicated and faulty events included.
@@ -237,32 +238,43 @@ fn run_jobs(args: &RunArgs) -> u8 {
         let settings = settings(args, &job.plan.name, &public);
         let shared = Shared::new(Arc::new(job.plan.clone()), settings.state.clone());
         let (job, seen) = (job.clone(), shared.clone());
-        let name = job.plan.name.clone();
-        (name, seen, std::thread::spawn(move || run::job(&job, &settings, &shared, Vec::new())))
+        Started { shared: seen, thread: Some(std::thread::spawn(move || run::job(&job, &settings, &shared, Vec::new()))) }
     };
-    let running: Vec<_> = jobs.iter().map(start).collect();
-    let all: Vec<Arc<Shared>> = running.iter().map(|(_, shared, _)| shared.clone()).collect();
+    let mut running: Vec<_> = jobs.iter().map(start).collect();
+    let all: Vec<Arc<Shared>> = running.iter().map(|job| job.shared.clone()).collect();
     let operators = operators(args.operators, &all).unwrap_or_else(|why| {
         all.iter().for_each(|job| job.stop(Stop::Drain));
         complain(format_args!("{why}"));
         None
     });
-    watch(&all, &|| running.iter().all(|(_, _, thread)| thread.is_finished()));
-    let mut worst = u8::from(args.operators.is_some() && operators.is_none());
-    for (name, _, thread) in running {
-        match thread.join() {
-            Ok(Ok(())) => {}
+    let worst = watch(&all, &mut running);
+    worst.max(u8::from(args.operators.is_some() && operators.is_none()))
+}
+
+/// A job on its thread.
+struct Started {
+    shared: Arc<Shared>,
+    /// Until it has ended and that was told.
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+}
+
+impl Started {
+    /// The exit code of a job that has just ended; what went wrong is told now, since others may run for days.
+    fn newly_ended(&mut self) -> Option<u8> {
+        let thread = self.thread.take_if(|thread| thread.is_finished())?;
+        let name = &self.shared.plan.name;
+        Some(match thread.join() {
+            Ok(Ok(())) => 0,
             Ok(Err(error)) => {
                 complain(format_args!("{name}: {error}"));
-                worst = worst.max(exit_code(&error));
+                exit_code(&error)
             }
             Err(_) => {
                 complain(format_args!("{name}: stopped on a defect of caudal, told above"));
-                worst = worst.max(1);
+                1
             }
-        }
+        })
     }
-    worst
 }
 
 fn operators(address: Option<SocketAddr>, jobs: &[Arc<Shared>]) -> Result<Option<serve::Server>, String> {
@@ -286,18 +298,25 @@ fn settings(args: &RunArgs, name: &str, public: &Arc<PublicPort>) -> Settings {
     }
 }
 
-/// Shows status until every job has ended, and passes signals on.
-fn watch(jobs: &[Arc<Shared>], ended: &dyn Fn() -> bool) {
+/// Shows status until every job has ended, and passes signals on. Returns the worst exit code.
+fn watch(jobs: &[Arc<Shared>], running: &mut [Started]) -> u8 {
     let terminal = std::io::stdout().is_terminal();
     let every = if terminal { SHOW_EVERY.0 } else { SHOW_EVERY.1 };
-    let (started, mut shown, mut lines) = (Instant::now(), Instant::now(), 0);
-    while !ended() {
+    let (started, mut shown, mut lines, mut worst) = (Instant::now(), Instant::now(), 0, 0);
+    loop {
         for job in jobs {
             job.stop(asked_to_stop());
             for alarm in job.take_alarms() {
                 complain(format_args!("{}: {alarm}", job.plan.name));
                 lines = 0;
             }
+        }
+        for code in running.iter_mut().filter_map(Started::newly_ended) {
+            worst = worst.max(code);
+            lines = if code == 0 { lines } else { 0 };
+        }
+        if running.iter().all(|job| job.thread.is_none()) {
+            break;
         }
         if shown.elapsed() >= every {
             shown = Instant::now();
@@ -306,6 +325,7 @@ fn watch(jobs: &[Arc<Shared>], ended: &dyn Fn() -> bool) {
         std::thread::sleep(LOOK);
     }
     show(jobs, started.elapsed(), terminal, lines);
+    worst
 }
 
 /// Prints the block of every job, over the one before on a terminal. Returns its lines.

@@ -2,7 +2,8 @@
 //! without a wrong figure.
 //!
 //! The demonstration proves itself against a recomputation by the same code. Beside that the store is read here and
-//! added up by hand: every record that the proof counts is in the rows, and every dead letter is kept.
+//! added up by hand: every record that the proof counts is in the rows, and every dead letter is kept. The READMEs' lines
+//! with sqlite3 are run as they stand.
 
 use caudal_connectors::embedded::read::Store;
 use serde_json::{Map, Value as Json};
@@ -45,6 +46,7 @@ struct Demo {
 
 impl Demo {
     fn start(job: &str, folder: &Path) -> Demo {
+        std::fs::create_dir_all(folder).unwrap();
         let errors = folder.join("stderr");
         let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
         command.arg("demo").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(job)).arg("--folder").arg(folder);
@@ -171,10 +173,32 @@ fn added_up(job: &str, folder: &Path, proof: Proof, columns: &[(&str, &str)]) {
     assert_eq!(left.dead_letters(), proof.dead_letters, "{job}: dead letters");
 }
 
+/// The lines with sqlite3 that the READMEs show for a job, its own and that of the repository.
+fn sqlite_lines(job: &str) -> Vec<String> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = std::fs::read_to_string(here.join(job).join("README.md")).unwrap();
+    let of_all = std::fs::read_to_string(here.join("../README.md")).unwrap();
+    let own = own.lines().map(str::trim).filter(|line| line.starts_with("sqlite3 "));
+    let within = of_all.split('`').filter(|code| code.starts_with(&format!("sqlite3 caudal-demo/{job}/")));
+    own.chain(within).map(str::to_owned).collect()
+}
+
+/// Each of them prints something, as it stands, in the folder in which the demonstration was started.
+fn the_readme_reads_it(job: &str, folder: &Path) {
+    let lines = sqlite_lines(job);
+    assert!(lines.len() >= 2, "{lines:?}");
+    for line in lines {
+        let output = Command::new("sh").args(["-c", &line]).current_dir(folder).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{line}: {said}; sqlite3 is the Debian package of that name");
+        assert!(!output.stdout.trim_ascii().is_empty(), "{line} prints something");
+    }
+}
+
 /// Shown, stopped, started, killed, started: each start goes on where the last one was, and every proof holds.
 fn shown(job: &str, shows_rows: bool, columns: &[(&str, &str)], check: impl Fn(&Left)) {
     let scratch = Scratch::new(job);
-    let folder = &scratch.0;
+    let folder = &scratch.0.join("caudal-demo");
     let mut demo = Demo::start(job, folder);
     if shows_rows {
         demo.line("complete row", |line| line.ends_with("[complete]"));
@@ -196,6 +220,7 @@ fn shown(job: &str, shows_rows: bool, columns: &[(&str, &str)], check: impl Fn(&
     let last = demo.terminate(folder);
     added_up(job, folder, last, columns);
     check(&Left::of(job, folder));
+    the_readme_reads_it(job, &scratch.0);
 }
 
 #[test]

@@ -45,6 +45,7 @@ mod error;
 mod functions;
 pub mod keys;
 mod member;
+mod replies;
 mod rows;
 mod sink;
 

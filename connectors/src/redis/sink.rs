@@ -4,6 +4,7 @@ use super::board::{self, How, Outcome};
 use super::config::Config;
 use super::functions::{self, Call, Form};
 use super::member::RESERVED;
+use super::replies::Replies;
 use super::{connection, error, rows};
 use crate::context::SinkContext;
 use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
@@ -133,7 +134,7 @@ impl Server {
         for call in calls {
             pipeline.add_command(functions::command(self.form, call));
         }
-        pipeline.query(&mut self.connection)
+        pipeline.query(&mut Replies(&mut self.connection))
     }
 }
 

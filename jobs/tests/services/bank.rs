@@ -4,7 +4,7 @@ use crate::cql::Cql;
 use crate::expected::Expected;
 use crate::running::{Running, job, state};
 use crate::stored::{DeadLetters, assert_cassandra, assert_redis, clear};
-use crate::{broker, load, readme, redis};
+use crate::{broker, by_hand, load, readme, redis};
 use caudal_pipeline::record::Verdict;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +58,11 @@ fn credits_and_debits_are_equal_whenever_one_looks() {
     for columns in expected.all("total").values() {
         assert_eq!(columns["total"].to_string(), "0.00");
     }
+    let refused = by_hand::refused(&dead_letters);
+    let judged = by_hand::bank::judged(&expected.messages, &refused);
+    by_hand::assert_verdicts(&judged, &refused, &status);
+    let rows = by_hand::bank::rows(&judged.counted);
+    by_hand::assert_stores(&cql, KEYSPACE, &job, &["balance", "total"], &rows, by_hand::watermark(&job, "balance"));
     readme::redis_lines("bank");
     readme::cql_lines("bank", &cql);
 }

@@ -5,12 +5,14 @@ use crate::cql::Cql;
 use crate::expected::{Expected, Rows, assert_same, text};
 use crate::running::{Running, job, state};
 use crate::stored::{DeadLetters, assert_cassandra, assert_redis, clear};
-use crate::{load, readme};
+use crate::{by_hand, load, readme};
+use caudal_connectors::generate::Event;
+use caudal_jobs::jobfile::Job;
 use caudal_pipeline::engine::Status;
 use caudal_pipeline::record::{Message, Verdict};
 use caudal_pipeline::value::Cell;
 use serde_json::{Map, Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const TOPICS: [&str; 3] = ["events.security", "events.survey", "events.migration"];
 const PUBLISHED: [&str; 3] = ["analytics.window", "metrics.daily", "deadletter.validation"];
@@ -49,9 +51,48 @@ fn windows_metrics_and_dead_letters_are_right_in_every_store_and_topic() {
     assert_redis(&job, &["per_window", "daily", "daily_severe"], &expected, &status.watermarks);
     assert_cassandra(&cql, KEYSPACE, &job, &expected, &status.watermarks);
     assert_published(&expected, &status);
+    let rows = assert_by_hand(&job, &cql, &expected, &dead_letters, &status);
     assert_dead_letters_published(&dead_letters);
     readme::redis_lines("event-pipeline");
     readme::cql_lines("event-pipeline", &cql);
+    the_readme_reads_the_windows();
+    all_types_in_one_topic_give_the_same(&events, &rows, &cql);
+}
+
+/// The same events in one topic: the README's `--set` is all that changes, beside the names that keep the tests apart.
+fn all_types_in_one_topic_give_the_same(events: &[Event], rows: &[by_hand::Row], cql: &Cql) {
+    let (name, published) = (broker::own("one-topic"), broker::own("one-topic-published"));
+    let mut set = vec![
+        readme::setting("event-pipeline", "streams.events.from.kafka.topics").replace("all-events", &name),
+        format!("name={name}"),
+        "sinks.cold.cassandra.keyspace=caudal_tests".to_owned(),
+    ];
+    set.extend(
+        ["per_window", "daily", "daily_severe", "dead_letters"].map(|what| format!("sinks.bus.publish.{what}.topic={published}")),
+    );
+    let job = job("event-pipeline", &set);
+    [&name, &published].into_iter().for_each(|topic| broker::make_topic(topic, 3));
+    broker::produce(&name, events);
+    let running = Running::start(&job, &state("one-topic"), 2);
+    running.until_read(events.len() as u64);
+    running.until("the first day is complete", |running| {
+        let watermark = running.shared().published().status.watermarks.first().copied()?;
+        (watermark.to_string().as_str() > "2026-03-21T00:01:00Z" && watermark.0 > 0).then_some(())
+    });
+    running.drain();
+    let watermark = by_hand::watermark(&job, "per_window");
+    by_hand::assert_stores(cql, "caudal_tests", &job, &["per_window", "daily", "daily_severe"], rows, watermark);
+}
+
+/// The same by hand, with the verdicts.
+fn assert_by_hand(job: &Job, cql: &Cql, expected: &Expected, dead_letters: &DeadLetters, status: &Status) -> Vec<by_hand::Row> {
+    let refused = by_hand::refused(dead_letters);
+    let judged = by_hand::event_pipeline::judged(&expected.messages, &refused);
+    by_hand::assert_verdicts(&judged, &refused, status);
+    let rows = by_hand::event_pipeline::rows(&judged.counted);
+    let watermark = by_hand::watermark(job, "per_window");
+    by_hand::assert_stores(cql, KEYSPACE, job, &["per_window", "daily", "daily_severe"], &rows, watermark);
+    rows
 }
 
 /// The windows' and the days' topics hold every complete row, the highest version of an id being the row.
@@ -83,6 +124,20 @@ fn assert_published(expected: &Expected, status: &Status) {
         assert!(!complete.is_empty(), "{view} has complete rows");
         assert_same("kafka", &complete, &found[view]);
     }
+}
+
+/// The README's console consumer prints every record of the windows' topic, with its headers.
+fn the_readme_reads_the_windows() {
+    let records = broker::contents(PUBLISHED[0]).into_iter().map(|(_, messages)| messages.len()).sum();
+    let mut printed = BTreeSet::new();
+    for line in readme::consumer_lines("event-pipeline", records) {
+        let (headers, row) = line.split_once('\t').unwrap_or_else(|| panic!("headers and a value: {line}"));
+        let row: Json = serde_json::from_str(row).unwrap();
+        assert!(row["events"].is_u64() && headers.contains("caudal-version:"), "{line}");
+        let id = headers.split(',').find_map(|header| header.strip_prefix("caudal-id:"));
+        printed.insert(id.unwrap_or_else(|| panic!("{line} has an id")).to_owned());
+    }
+    assert_eq!(printed, newest(PUBLISHED[0]).into_keys().collect());
 }
 
 /// Each dead letter is published as it came, with its reason.

@@ -6,12 +6,16 @@
 //! generator ─▶ producer ─▶ Kafka ─▶ the job, as its file says ─▶ Redis, Cassandra, Kafka ─▶ redis-cli, CQL, consumer ─┐
 //!                            └────▶ consumer ─▶ recomputation from nothing ────────────────────────── equal? ─────────┘
 //! ```
+//! The recomputation is made twice: `expected` with the engine's parts, `by_hand` without, for the ready-made jobs.
 //! Nothing on the right of the job is ours but the comparison: the producer, the consumer and the readers are plain
 //! clients. The ready-made jobs run unchanged, only addresses are given. All other tests have names of their own in
 //! every store, since they share the servers.
 
+mod away;
 mod bank;
+mod binary;
 mod broker;
+mod by_hand;
 mod cql;
 mod cut_off;
 mod event_pipeline;

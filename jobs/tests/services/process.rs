@@ -1,79 +1,13 @@
 //! The binary as it is deployed: killed, asked to stop, and started where it cannot work.
 
+use crate::binary::Binary;
 use crate::cql::Cql;
 use crate::expected::Expected;
-use crate::load::folder;
-use crate::running::{addresses, job, own_wind_farm, state};
+use crate::running::{job, own_wind_farm, state};
 use crate::stored::{DeadLetters, assert_cassandra, assert_redis, watermarks};
-use crate::{broker, load, redis, until};
+use crate::{broker, load, redis};
 use caudal_connectors::generate::{Class, Event};
 use serde_json::json;
-use std::fs::{File, read_to_string};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
-
-/// `caudal run` on wind-farm, with what it prints in files.
-struct Binary {
-    child: Child,
-    printed: PathBuf,
-}
-
-impl Binary {
-    fn start(state: &Path, workers: usize, set: &[String]) -> Binary {
-        std::fs::create_dir_all(state).unwrap();
-        let number = std::fs::read_dir(state).unwrap().count();
-        let printed = state.join(format!("printed-{number}"));
-        let file = File::create(&printed).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
-        command.arg("run").arg(folder("wind-farm").join("job.yaml")).arg("--state").arg(state.join("state"));
-        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "2"]);
-        for value in addresses("wind-farm").iter().chain(set) {
-            command.args(["--set", value]);
-        }
-        let child = command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
-        Binary { child, printed }
-    }
-
-    fn printed(&self) -> String {
-        read_to_string(&self.printed).unwrap()
-    }
-
-    fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Binary) -> Option<T>) -> T {
-        until(what, || {
-            let found = look(self);
-            assert!(found.is_some() || self.is_running(), "it ended before: {what}\n{}", self.printed());
-            found
-        })
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Asks it to stop, and waits until it has.
-    fn terminate(mut self) -> (ExitStatus, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let status = self.ended();
-        (status, self.printed())
-    }
-
-    fn ended(&mut self) -> ExitStatus {
-        until("it ends", || self.child.try_wait().unwrap())
-    }
-}
-
-impl Drop for Binary {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn killed_three_times_and_still_right() {
@@ -160,7 +94,7 @@ fn a_state_folder_has_one_process() {
     first.until("it has its folder", |_| state.join("state").join(&name).join("JOB").exists().then_some(()));
     let mut second = Binary::start(&state, 1, &set);
     assert_eq!(second.ended().code(), Some(3), "{}", second.printed());
-    let (said, holder) = (second.printed(), format!("process {}", first.child.id()));
+    let (said, holder) = (second.printed(), format!("process {}", first.id()));
     assert!(said.contains(&holder) && said.contains("--take-over"), "{said} names {holder}");
     assert!(first.is_running());
     let (status, printed) = first.terminate();

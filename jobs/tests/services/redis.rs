@@ -11,14 +11,22 @@ pub fn shared() -> String {
 
 /// The options that lead redis-cli to the shared server.
 pub fn options() -> String {
-    let address = shared();
+    options_for(&shared())
+}
+
+fn options_for(address: &str) -> String {
     let (host, port) = address.rsplit_once(':').expect("an address has a port");
     format!("-h {host} -p {port}")
 }
 
 /// What one command answers, line by line.
 pub fn cli(arguments: &[&str]) -> Vec<String> {
-    let options = options();
+    cli_at(&shared(), arguments)
+}
+
+/// The same of another server than the shared one.
+pub fn cli_at(address: &str, arguments: &[&str]) -> Vec<String> {
+    let options = options_for(address);
     let output = Command::new("redis-cli").args(options.split(' ')).args(arguments).output().expect("redis-cli is installed");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     lines(&output.stdout)

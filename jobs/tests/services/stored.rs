@@ -21,11 +21,16 @@ pub fn clear(job: &Job) {
 
 /// The view's rows in Redis, by all its groups' keys.
 pub fn in_redis(job: &Job, view: &ViewPlan) -> Rows {
+    in_redis_at(&redis::shared(), job, view)
+}
+
+/// The same in another Redis than the shared one.
+pub fn in_redis_at(address: &str, job: &Job, view: &ViewPlan) -> Rows {
     let prefix = format!("{}:{}:{{", job.plan.name, view.name);
     let mut rows = Rows::new();
-    for key in redis::cli(&["KEYS", &format!("{prefix}*")]) {
+    for key in redis::cli_at(address, &["KEYS", &format!("{prefix}*")]) {
         let group = key.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix('}')).expect("a key as documented");
-        for member in redis::cli(&["ZRANGE", &key, "0", "-1"]) {
+        for member in redis::cli_at(address, &["ZRANGE", &key, "0", "-1"]) {
             let (start, columns) = member_of(&member);
             let groups = group.split('|').filter(|_| !view.group.is_empty()).map(str::to_owned).collect();
             let before = rows.insert((view.name.clone(), groups, start), columns);
@@ -160,7 +165,7 @@ pub fn board(job: &Job, view: &ViewPlan) -> Rows {
 }
 
 /// Of each group the row with the latest start.
-fn newest(rows: &Rows) -> Rows {
+pub fn newest(rows: &Rows) -> Rows {
     let mut newest = Rows::new();
     let mut last: Option<&crate::expected::Key> = None;
     for key in rows.keys().rev() {

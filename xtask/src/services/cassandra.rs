@@ -27,8 +27,22 @@ pub struct CassandraOptions {
     pub small_writes: bool,
 }
 
+/// A node that has its ports and does not run yet.
+pub struct Prepared {
+    /// Where it will be.
+    pub address: String,
+    port: u16,
+    login: bool,
+    folder: Folder,
+}
+
 /// Starts a node and returns once it serves clients.
 pub fn start(options: &CassandraOptions) -> Result<Running, StartError> {
+    prepare(options)?.start()
+}
+
+/// Makes all that a node needs, and starts nothing.
+pub fn prepare(options: &CassandraOptions) -> Result<Prepared, StartError> {
     maven::require_java()?;
     let folder = Folder::new("cassandra")?;
     let [clients, storage] = ports::free()?;
@@ -37,8 +51,15 @@ pub fn start(options: &CassandraOptions) -> Result<Running, StartError> {
     }
     folder.write("cassandra.yaml", &configuration(options, &folder, clients, storage))?;
     folder.write("logback.xml", LOGGING)?;
-    let process = serve(&folder, clients, options.login)?;
-    Ok(Running { address: format!("127.0.0.1:{clients}"), variable: "CAUDAL_TEST_CASSANDRA", process, folder })
+    Ok(Prepared { address: format!("127.0.0.1:{clients}"), port: clients, login: options.login, folder })
+}
+
+impl Prepared {
+    /// Starts it and returns once it serves clients.
+    pub fn start(self) -> Result<Running, StartError> {
+        let process = serve(&self.folder, self.port, self.login)?;
+        Ok(Running { address: self.address, variable: "CAUDAL_TEST_CASSANDRA", process, folder: self.folder })
+    }
 }
 
 /// Starts a stopped node again, on its ports and data.

@@ -72,6 +72,19 @@ pub(super) fn jars() -> Result<PathBuf, StartError> {
     maven::jars(&format!("kafka-{VERSION}"), &[&kafka, "org.slf4j:slf4j-simple:1.7.36"])
 }
 
+/// What `kafka-console-consumer.sh` of Kafka's own distribution runs, as the beginning of a shell command.
+pub fn console_consumer() -> Result<String, StartError> {
+    maven::require_java()?;
+    let class_path = maven::class_path(&tools()?);
+    Ok(format!("exec java -cp '{class_path}' org.apache.kafka.tools.consumer.ConsoleConsumer"))
+}
+
+/// The folder of the jars of Kafka's command line tools, fetched if this is the first time.
+pub(super) fn tools() -> Result<PathBuf, StartError> {
+    let tools = format!("org.apache.kafka:kafka-tools:{VERSION}");
+    maven::jars(&format!("kafka-tools-{VERSION}"), &[&tools, "org.slf4j:slf4j-nop:1.7.36"])
+}
+
 /// Makes the metadata of a new cluster, the SCRAM login included.
 fn format_storage(class_path: &str, folder: &Folder) -> Result<(), StartError> {
     let scram = format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]");

@@ -65,7 +65,7 @@ impl Service {
     /// Fetches what it needs beside Debian packages, if that is not there yet.
     pub fn fetch(self) -> Result<(), StartError> {
         match self {
-            Service::Kafka => kafka::jars().map(|_| ()),
+            Service::Kafka => kafka::jars().and_then(|_| kafka::tools()).map(|_| ()),
             Service::Cassandra => cassandra::jars().map(|_| ()),
             Service::Redis | Service::Prometheus => Ok(()),
         }

@@ -1,0 +1,127 @@
+//! `caudal run` in a process of its own, with its operators' port.
+
+use crate::load::folder;
+use crate::running::addresses;
+use crate::until;
+use std::fs::{File, read_to_string};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+/// The process, with what it prints in a file.
+pub struct Binary {
+    child: Child,
+    printed: PathBuf,
+    operators: SocketAddr,
+}
+
+impl Binary {
+    /// Runs wind-farm, with these `path=value` on top of the services' addresses.
+    pub fn start(state: &Path, workers: usize, set: &[String]) -> Binary {
+        let set = [addresses("wind-farm"), set.to_vec()].concat();
+        Binary::run(state, workers, &[folder("wind-farm").join("job.yaml")], &set)
+    }
+
+    /// Runs these jobs.
+    pub fn run(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
+        std::fs::create_dir_all(state).unwrap();
+        let number = std::fs::read_dir(state).unwrap().count();
+        let printed = state.join(format!("printed-{number}"));
+        let file = File::create(&printed).unwrap();
+        // Free now, and likely to be free in a moment.
+        let operators = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
+        command.arg("run").args(jobs).arg("--state").arg(state.join("state")).args(["--operators", &operators.to_string()]);
+        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "2"]);
+        for value in set {
+            command.args(["--set", value]);
+        }
+        let child = command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
+        Binary { child, printed, operators }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn printed(&self) -> String {
+        read_to_string(&self.printed).unwrap()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What a path of the operators' port answers; nothing while the port is closed.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.operators).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head[9..12].parse().unwrap(), body.to_owned()))
+    }
+
+    /// The sum of all series of a metric whose labels contain this; nothing if there is none yet.
+    pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics")?;
+        let series = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(labels));
+        let values: Vec<f64> = series.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    pub fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Binary) -> Option<T>) -> T {
+        until(what, || {
+            let found = look(self);
+            assert!(found.is_some() || self.is_running(), "it ended before: {what}\n{}", self.printed());
+            found
+        })
+    }
+
+    /// Waits until so many records have their verdict.
+    pub fn until_received(&mut self, records: u64) {
+        let what = format!("{records} records are received");
+        self.until(&what, |binary| {
+            let received = binary.metric("caudal_events_received_total", "")?;
+            (received >= records as f64).then_some(())
+        });
+    }
+
+    /// Waits until `caudal_sink_up` of a sink is this.
+    pub fn until_up(&mut self, sink: &str, up: bool) {
+        let (label, value) = (format!(r#"sink="{sink}""#), f64::from(u8::from(up)));
+        self.until(&format!("caudal_sink_up of {sink} is {value}"), |binary| {
+            (binary.metric("caudal_sink_up", &label)? == value).then_some(())
+        });
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends it SIGTERM.
+    pub fn signal(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn terminate(mut self) -> (ExitStatus, String) {
+        self.signal();
+        let status = self.ended();
+        (status, self.printed())
+    }
+
+    pub fn ended(&mut self) -> ExitStatus {
+        until("it ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
