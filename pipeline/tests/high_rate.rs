@@ -11,7 +11,7 @@ use caudal_pipeline::engine::{Engine, EngineConfig, Status};
 use caudal_pipeline::ledger::{Cursor, Emission, Follower, Kept};
 use caudal_pipeline::plan::{Limits, Plan, ViewInput};
 use caudal_pipeline::ports::blobs::MemoryBlobs;
-use caudal_pipeline::ports::source::{Discovered, Position, Reader, Replay, Source, SourceError};
+use caudal_pipeline::ports::source::{Discovered, Position, Reader, Source, SourceError};
 use caudal_pipeline::record::{Message, Offset, Partition, PartitionIndex, Reason, Verdict};
 use caudal_pipeline::time::Span;
 use harness::{Clock, Random, START_US, plan, seed, table_rows};
@@ -71,12 +71,8 @@ impl Firehose {
 }
 
 impl Source for Firehose {
-    fn replay(&self) -> Replay {
-        Replay::Exact
-    }
-
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
-        let found = |number| Discovered { partition: Partition { topic: "events".into(), number }, start: Offset(0) };
+        let found = |number| Discovered { partition: Partition { topic: "events".into(), number }, start: Offset(0), end: None };
         Ok((0..PARTITIONS as i32).map(found).collect())
     }
 
@@ -216,7 +212,7 @@ fn memory_is_flat_over_an_hour_at_a_thousand_records_a_second() {
             |engine| records(&engine.status()) >= expected,
             |engine| {
                 let status = engine.status();
-                let windows = status.windows.values().sum();
+                let windows = status.held.open.values().sum();
                 let ledger = engine.ledger().resident_bytes() as u64;
                 let now = Held { state: BTreeMap::new(), windows, ledger, resident: resident_bytes() };
                 held = std::mem::take(&mut held).most(&now);
