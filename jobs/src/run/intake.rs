@@ -8,7 +8,7 @@
 
 use super::clock::Clock;
 use super::sources::Log;
-use super::{LOCK, RunError, Settings, Shared, Stop};
+use super::{RunError, Settings, Shared, Stop};
 use crate::jobfile::{Job, SourceSpec};
 use crate::serve::Attached;
 use caudal_connectors::http::{Examine, Intake, Limits, router};
@@ -52,8 +52,7 @@ impl Intakes {
         let (mut streams, mut intakes) = (Vec::new(), Vec::new());
         for (stream, Log { log, torn }) in logs {
             let name = &job.plan.streams[stream as usize].name;
-            let told = torn.iter().map(|torn| torn_words(name, torn));
-            shared.alarms.lock().expect(LOCK).extend(told);
+            shared.alarm(torn.iter().map(|torn| torn_words(name, torn)));
             let (bound, bound_seen) = watch::channel(vec![0; log.partitions()]);
             let (paused, paused_seen) = watch::channel(Some("the job is starting".to_owned()));
             let failed = shared.clone();

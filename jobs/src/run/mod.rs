@@ -35,7 +35,7 @@ use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -146,6 +146,7 @@ pub struct Shared {
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
     discovery: Mutex<BTreeMap<u32, String>>,
     alarms: Mutex<Vec<String>>,
+    alarm_count: AtomicU64,
     failure: Mutex<Option<String>>,
     recent: Mutex<VecDeque<Status>>,
     began: Mutex<BTreeMap<String, i64>>,
@@ -177,6 +178,7 @@ impl Shared {
             sinks: Mutex::default(),
             discovery: Mutex::default(),
             alarms: Mutex::default(),
+            alarm_count: AtomicU64::new(0),
             failure: Mutex::default(),
             recent: Mutex::default(),
             began: Mutex::default(),
@@ -202,6 +204,19 @@ impl Shared {
     /// Sources that cannot be asked for their partitions, by stream.
     pub fn discovery(&self) -> BTreeMap<u32, String> {
         self.discovery.lock().expect(LOCK).clone()
+    }
+
+    /// Tells of what went wrong but was survived.
+    fn alarm(&self, what: impl IntoIterator<Item = String>) {
+        let mut alarms = self.alarms.lock().expect(LOCK);
+        let before = alarms.len();
+        alarms.extend(what);
+        self.alarm_count.fetch_add((alarms.len() - before) as u64, Ordering::Relaxed);
+    }
+
+    /// How often something went wrong but was survived, since the start.
+    pub fn alarm_count(&self) -> u64 {
+        self.alarm_count.load(Ordering::Relaxed)
     }
 
     /// What went wrong but was survived, since the last call.
@@ -398,7 +413,7 @@ fn publish(engine: &mut Engine, shared: &Shared) {
     let alarms = engine.alarms();
     let job = shared.plan.name.as_str();
     alarms.iter().for_each(|what| events::Alarm { job, what }.emit());
-    shared.alarms.lock().expect(LOCK).extend(alarms);
+    shared.alarm(alarms);
     let published = Published { status: engine.status(), phase: Some(engine.phase()), generation: engine.generation() };
     let (phase, generation) = (engine.phase(), engine.generation());
     let before = std::mem::replace(&mut *shared.status.lock().expect(LOCK), published);

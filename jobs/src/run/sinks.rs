@@ -297,7 +297,7 @@ impl SinkThread {
         self.status.dead_letters += cut.dead_letters.len() as u64;
         self.status.set_aside += set_aside.len() as u64;
         let alarms = set_aside.iter().map(|row| format!("sink {}: set aside {}: {}", self.name, row.row, row.cause));
-        self.shared.alarms.lock().expect(LOCK).extend(alarms);
+        self.shared.alarm(alarms);
         self.publish();
         Ok(true)
     }

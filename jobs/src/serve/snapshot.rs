@@ -15,6 +15,8 @@ pub(super) struct Snapshot {
     pub(super) stopping: Stop,
     /// What the job can need at most, where that is bounded.
     pub(super) memory_bound: Option<u64>,
+    /// How often something went wrong but was survived.
+    pub(super) alarms: u64,
     pub(super) durations: Arc<Durations>,
 }
 
@@ -31,6 +33,7 @@ impl Snapshot {
             trouble,
             stopping: shared.stopping(),
             memory_bound: shared.memory_bound(),
+            alarms: shared.alarm_count(),
             durations: shared.durations.clone(),
         }
     }

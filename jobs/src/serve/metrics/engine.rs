@@ -25,6 +25,7 @@ pub(super) struct Engine {
     held_back: IntCounterVec,
     ledger: GaugeVec,
     checkpoint: GaugeVec,
+    alarms: IntCounterVec,
 }
 
 impl Engine {
@@ -56,6 +57,11 @@ impl Engine {
                 "When the newest checkpoint's epoch was opened.",
                 job,
             ),
+            alarms: sheet.counters(
+                "caudal_alarms_total",
+                "Times that something went wrong and was survived, since the start: a damaged checkpoint, a full disk, a row set aside.",
+                job,
+            ),
         }
     }
 
@@ -66,6 +72,7 @@ impl Engine {
             let now = f64::from(u8::from(phase == published.phase));
             self.phase.with_label_values(&[name, word]).set(now);
         }
+        self.alarms.with_label_values(&[name]).inc_by(job.alarms);
         if published.phase.is_none() {
             return;
         }

@@ -41,6 +41,7 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
     };
     snapshot.sinks = BTreeMap::from([("cold".to_owned(), sink)]);
     snapshot.memory_bound = Some(1 << 30);
+    snapshot.alarms = 2;
     snapshot.durations.finished(&Finished { epochs: vec![1_000_000, 950_000], checkpoints: vec![200_000] }, 1_100_000);
     snapshot.durations.written("cold", Duration::from_millis(4));
     snapshot.durations.readable("cold", [100_000, 1_300_000].into_iter(), 1_200_000);
@@ -59,6 +60,7 @@ fn figures_come_out_under_their_names() {
         r#"caudal_phase{caudal_job="wind-farm",phase="live"} 1"#,
         r#"caudal_phase{caudal_job="wind-farm",phase="replaying"} 0"#,
         r#"caudal_generation{caudal_job="wind-farm"} 3"#,
+        r#"caudal_alarms_total{caudal_job="wind-farm"} 2"#,
         r#"caudal_epoch{caudal_job="wind-farm"} 9"#,
         r#"caudal_epoch_timestamp_seconds{caudal_job="wind-farm"} 1.5"#,
         r#"caudal_intake_paused{caudal_job="wind-farm",reason="disk_full"} 1"#,

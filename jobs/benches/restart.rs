@@ -1,0 +1,303 @@
+//! How long does a job with many keys take to go on after a kill, how much memory, and what do its checkpoints cost?
+//!
+//! `cargo bench -p caudal --bench restart`
+//!
+//! ```text
+//! steady:  load N keys ─▶ a share of full speed, a checkpoint every 10 s ─▶ kill, some seconds after a checkpoint
+//! restart: open the folder ─▶ newest checkpoint, each worker its rows ─▶ repeat what was bound since ─▶ live
+//! ```
+//! Each is a process of its own on a folder on the disk, so that memory is its own. The time runs from the start of the
+//! process to live. The last line, `figures {…}`, is for `cargo xtask crash --row restart`. No time is asserted; that
+//! no record is missing or doubled is.
+//!
+//! | variable `CAUDAL_BENCH_…` | | default |
+//! |---|---|---|
+//! | `KEYS` | rows of the view, of each run | 1000000,10000000 |
+//! | `SECONDS` | of steady load | 35 |
+//! | `LOAD` | percent of the speed at which the keys were loaded | 20 |
+//! | `WORKERS` | threads | 2 |
+
+use caudal_connectors::state_folder::FolderBlobs;
+use caudal_jobs::load;
+use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase, Status};
+use caudal_pipeline::plan::Plan;
+use caudal_pipeline::ports::source::{Discovered, Position, Reader, Source, SourceError};
+use caudal_pipeline::record::{Message, Offset, Partition, PartitionIndex};
+use caudal_pipeline::time::Span;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use xtask::services::folder::Folder;
+
+const JOB: &str = "\
+caudal: 1
+name: restart
+streams:
+  events:
+    from: {file: nothing.ndjson}
+    event_time: {at: /t, format: unix_ms}
+    lateness: 1m
+    fields: {k: {at: /k, type: text}, x: {at: /x, type: integer}}
+views:
+  by_key: {from: events, window: none, group_by: [k], select: {n: count(), total: sum(x), most: max(x)}}
+";
+const PARTITIONS: u64 = 4;
+const START_MS: u64 = 1_774_656_000_000;
+const CHECKPOINT_EVERY: Span = Span::seconds(10);
+
+fn number(name: &str, default: u64) -> u64 {
+    let text = std::env::var(format!("CAUDAL_BENCH_{name}"));
+    text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["steady", folder, keys] => steady(Path::new(folder), keys.parse().expect("written by the process that asks")),
+        ["restart", folder, keys] => restart(Path::new(folder), keys.parse().expect("written by the process that asks")),
+        _ => compare(),
+    }
+}
+
+/// Each number of keys in turn, and what came out.
+fn compare() {
+    let keys = std::env::var("CAUDAL_BENCH_KEYS").unwrap_or_else(|_| "1000000,10000000".to_owned());
+    let mut figures = BTreeMap::new();
+    for keys in keys.split(',') {
+        let folder = Folder::new("restart").expect("a folder can be made");
+        let path = folder.path().display().to_string();
+        let (steady, restart) = (process("steady", &path, keys), process("restart", &path, keys));
+        let ratio = restart["peak MB"].as_f64().unwrap_or(0.0) / steady["resident MB"].as_f64().unwrap_or(1.0);
+        println!("{keys} keys: {steady}\n  restart: {restart}, peak {ratio:.2} × steady");
+        let ratio = format!("{ratio:.2}");
+        figures.insert(format!("{keys} keys"), json!({"steady": steady, "restart": restart, "peak to steady": ratio}));
+    }
+    println!("figures {}", json!(figures));
+}
+
+/// Runs one step in a process of its own; its last line.
+fn process(step: &str, folder: &str, keys: &str) -> Json {
+    eprintln!("{step}, {keys} keys");
+    let own = std::env::current_exe().expect("this process has a file");
+    let output = Command::new(own).args([step, folder, keys]).stderr(Stdio::inherit()).output().expect("it can be run again");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_else(|| panic!("{step}: {printed}"))
+}
+
+/// The first records hold each key once, those after them keys at random: made from their places, they take no memory.
+#[derive(Clone)]
+struct Keys {
+    keys: u64,
+    released: Arc<AtomicU64>,
+}
+
+impl Keys {
+    fn message(&self, partition: u64, offset: u64) -> Message {
+        let n = offset * PARTITIONS + partition;
+        let mixed = (n ^ (n >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
+        let key = if n < self.keys { n } else { mixed % self.keys };
+        let payload = format!(r#"{{"k":"key-{key:09}","t":{},"x":{}}}"#, START_MS + n / 1_000, mixed % 1_000);
+        Message { offset: Offset(offset), payload: Some(payload.into_bytes()), ..Message::default() }
+    }
+}
+
+impl Source for Keys {
+    fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
+        let partition = |number| Partition { topic: "events".into(), number };
+        Ok((0..PARTITIONS as i32).map(|n| Discovered { partition: partition(n), start: Offset(0), end: None }).collect())
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {
+        Ok(Box::new(KeysReader { source: self.clone(), assigned: BTreeMap::new() }))
+    }
+}
+
+struct KeysReader {
+    source: Keys,
+    /// Partition, next offset, whether it is paused.
+    assigned: BTreeMap<PartitionIndex, (u64, u64, bool)>,
+}
+
+impl Reader for KeysReader {
+    fn assign(&mut self, index: PartitionIndex, partition: &Partition, next: Offset) -> Result<(), SourceError> {
+        self.assigned.insert(index, (partition.number as u64, next.0, false));
+        Ok(())
+    }
+
+    fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {
+        let released = self.source.released.load(Ordering::Relaxed) / PARTITIONS;
+        let each = budget_bytes / self.assigned.len().max(1);
+        for (index, (number, next, _)) in self.assigned.iter_mut().filter(|(_, (_, _, paused))| !paused) {
+            let mut bytes = 0;
+            while *next < released && bytes < each {
+                let message = self.source.message(*number, *next);
+                bytes += message.len_bytes();
+                *next += 1;
+                out.push((*index, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, index: PartitionIndex, paused: bool) {
+        if let Some(assigned) = self.assigned.get_mut(&index) {
+            assigned.2 = paused;
+        }
+    }
+
+    fn position(&self, index: PartitionIndex) -> Position {
+        let released = self.source.released.load(Ordering::Relaxed) / PARTITIONS;
+        let at_end = self.assigned.get(&index).is_some_and(|(_, next, _)| *next >= released);
+        Position { at_end, end: Some(Offset(released)), finished: false }
+    }
+}
+
+/// An engine, its clock, and its source.
+struct Run {
+    engine: Engine,
+    source: Keys,
+    began: Instant,
+    folder: std::path::PathBuf,
+}
+
+impl Run {
+    fn start(folder: &Path, keys: u64) -> Run {
+        let began = Instant::now();
+        let file = folder.join("job.yaml");
+        std::fs::write(&file, JOB).expect("the folder is ours");
+        let job = load::job(&file, &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let plan: Arc<Plan> = Arc::new(job.plan);
+        let source = Keys { keys, released: Arc::default() };
+        let blobs = FolderBlobs::open(folder.join("blobs")).expect("the folder is ours");
+        let engine = Engine::start(EngineConfig {
+            plan,
+            fingerprint: 1,
+            workers: number("WORKERS", 2) as usize,
+            blobs: Arc::new(blobs),
+            sources: BTreeMap::from([(0, Arc::new(source.clone()) as Arc<dyn Source>)]),
+            tables: vec![],
+            checkpoint_every: CHECKPOINT_EVERY,
+            in_flight_bytes_max: 64 << 20,
+            retain: BTreeMap::new(),
+            sinks: vec![],
+        });
+        Run { engine: engine.expect("it starts"), source, began, folder: folder.to_owned() }
+    }
+
+    fn turn(&mut self) -> Status {
+        let running_us = self.began.elapsed().as_micros() as i64;
+        let now = Now { wall_us: START_MS as i64 * 1_000 + running_us, running_us };
+        self.engine.turn(now, Duration::from_millis(2)).expect("it goes on");
+        self.engine.status()
+    }
+
+    fn until(&mut self, mut reached: impl FnMut(&Status) -> bool) -> Status {
+        loop {
+            let status = self.turn();
+            if reached(&status) {
+                return status;
+            }
+        }
+    }
+
+    /// Bytes of all files of state and ledger that were written since the last call.
+    fn written(&self, seen: &mut BTreeMap<String, u64>) -> u64 {
+        let mut new = 0;
+        for prefix in ["state", "ledger", "manifest"] {
+            let Ok(entries) = std::fs::read_dir(self.folder.join("blobs").join(prefix)) else { continue };
+            for entry in entries.flatten() {
+                let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+                let name = format!("{prefix}/{}", entry.file_name().to_string_lossy());
+                new += if seen.insert(name, bytes).is_none() { bytes } else { 0 };
+            }
+        }
+        new
+    }
+}
+
+fn counted(status: &Status) -> u64 {
+    status.counts.values().map(|(records, _)| records).sum()
+}
+
+/// Loads the keys, goes on at a share of that speed, and ends without any order.
+fn steady(folder: &Path, keys: u64) {
+    let mut run = Run::start(folder, keys);
+    run.engine.discovered(0, run.source.discover().expect("it can be listed"));
+    run.source.released.store(keys, Ordering::Relaxed);
+    let keys = keys / PARTITIONS * PARTITIONS;
+    run.until(|status| counted(status) >= keys);
+    let full = keys as f64 / run.began.elapsed().as_secs_f64();
+    let loaded = run.turn().checkpoint;
+    run.engine.checkpoint();
+    run.until(|status| status.checkpoint != loaded);
+
+    let rate = full * number("LOAD", 20) as f64 / 100.0;
+    let (began, lasts) = (Instant::now(), Duration::from_secs(number("SECONDS", 35)));
+    let mut files = BTreeMap::new();
+    run.written(&mut files);
+    let (mut bytes, mut slowest, mut last, mut checkpoints) = (0, 0u64, (Instant::now(), keys), 0);
+    let mut newest = run.turn().checkpoint;
+    while began.elapsed() < lasts {
+        let due = keys + (rate * began.elapsed().as_secs_f64()) as u64;
+        run.source.released.store(due, Ordering::Relaxed);
+        let status = run.turn();
+        // How far behind the load the ledger is, at most.
+        slowest = slowest.max(due.saturating_sub(counted(&status)));
+        if status.checkpoint != newest {
+            newest = status.checkpoint;
+            checkpoints += 1;
+            bytes += run.written(&mut files);
+            last = (Instant::now(), counted(&status));
+        }
+    }
+    let status = run.turn();
+    let changed = last.1 - keys;
+    println!(
+        "{}",
+        json!({
+            "loaded records/s": full as u64,
+            "load records/s": rate as u64,
+            "resident MB": memory_mb("VmRSS:"),
+            "checkpoints": checkpoints,
+            "bytes written a changed record": bytes.checked_div(changed),
+            "most ms behind": (slowest as f64 / rate * 1e3) as u64,
+            "records since the last checkpoint": counted(&status) - last.1,
+        })
+    );
+    // As a kill would: nothing is finished.
+    std::process::exit(0);
+}
+
+/// Starts on what is there, to live.
+fn restart(folder: &Path, keys: u64) {
+    let mut run = Run::start(folder, keys);
+    let opened_ms = run.began.elapsed().as_millis() as u64;
+    run.source.released.store(u64::MAX / 2, Ordering::Relaxed);
+    let mut phase = run.engine.phase();
+    let bound = run.engine.status().counts;
+    while phase != Phase::Live {
+        run.turn();
+        phase = run.engine.phase();
+    }
+    let live_ms = run.began.elapsed().as_millis() as u64;
+    let status = run.engine.status();
+    let rows = status.held.rows.get(&0).copied().unwrap_or(0);
+    assert_eq!(rows, keys / PARTITIONS * PARTITIONS, "a key is missing or doubled");
+    let repeated = counted(&status) - bound.values().map(|(records, _)| records).sum::<u64>();
+    println!(
+        "{}",
+        json!({"ms to workers": opened_ms, "ms to live": live_ms, "records repeated": repeated, "peak MB": memory_mb("VmHWM:")})
+    );
+    std::process::exit(0);
+}
+
+/// A figure of this process's memory, where the system tells.
+fn memory_mb(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
+}
