@@ -1,6 +1,7 @@
 //! The state folder as the binary meets it: taken over while it is in use, and not to be used at all.
 
 use caudal_connectors::embedded::read::Store;
+use caudal_pipeline::log::{LogRecord, decode_record};
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -132,6 +133,57 @@ fn a_process_that_takes_over_goes_on_and_the_older_one_ends() {
     let status = newer.terminate();
     assert_eq!(status.code(), Some(0), "{}", newer.printed());
     assert!(counted(&state, reached).is_some());
+}
+
+/// The manifests of the checkpoints in the log, oldest first.
+fn manifests(state: &Path) -> Vec<PathBuf> {
+    let blobs = state.join("numbered/blobs");
+    let Ok(entries) = std::fs::read_dir(blobs.join("log")) else { return Vec::new() };
+    let seq = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
+    let mut records: Vec<(u64, PathBuf)> =
+        entries.map(|entry| entry.unwrap().path()).filter_map(|path| Some((seq(&path)?, path))).collect();
+    records.sort();
+    let manifest = |(seq, path): (u64, PathBuf)| match decode_record(seq, &std::fs::read(path).ok()?).ok()? {
+        LogRecord::Checkpoint(checkpoint) => Some(blobs.join(checkpoint.manifest)),
+        _ => None,
+    };
+    records.into_iter().filter_map(manifest).filter(|path| path.exists()).collect()
+}
+
+/// Flips a bit. Once: twice would heal it.
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// What happens to a disk that flips a bit, after a kill.
+#[test]
+fn a_damaged_checkpoint_is_passed_over_with_an_alarm_and_without_any_nothing_starts() {
+    let scratch = Scratch::new("damaged");
+    let state = scratch.0.join("state");
+    let mut first = Running::start(&mut scratch.command(&state), scratch.0.join("first"));
+    first.until("two checkpoints are made", || (manifests(&state).len() >= 2).then_some(()));
+    let reached = first.until("it counts", || counted(&state, 0));
+    drop(first);
+    let newest = manifests(&state).split_off(1);
+    newest.iter().for_each(|path| damage(path));
+
+    let mut second = Running::start(&mut scratch.command(&state), scratch.0.join("second"));
+    second.until("it goes on", || counted(&state, reached));
+    let printed = scratch.0.join("second");
+    second.until("an alarm tells", || {
+        let said = std::fs::read_to_string(&printed).unwrap();
+        (said.contains("cannot be used") && said.contains("is damaged")).then_some(())
+    });
+    second.until("two checkpoints are whole again", || (manifests(&state).len() >= 2).then_some(()));
+    drop(second);
+    manifests(&state).iter().filter(|path| !newest.contains(path)).for_each(|path| damage(path));
+
+    let (code, said) = refused(&scratch, &state);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("no checkpoint can be used") && said.contains("from a backup"), "{said}");
 }
 
 /// Exit code and words of a start that cannot work.
