@@ -21,15 +21,15 @@ use caudal_connectors::state_folder::FolderBlobs;
 use caudal_jobs::load;
 use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase, Status};
 use caudal_pipeline::plan::Plan;
-use caudal_pipeline::ports::source::{Discovered, Position, Reader, Source, SourceError};
-use caudal_pipeline::record::{Message, Offset, Partition, PartitionIndex};
+use caudal_pipeline::ports::made::MadeSource;
+use caudal_pipeline::ports::source::Source;
+use caudal_pipeline::record::{Message, Offset};
 use caudal_pipeline::time::Span;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use xtask::services::folder::Folder;
 
@@ -88,78 +88,19 @@ fn process(step: &str, folder: &str, keys: &str) -> Json {
     printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_else(|| panic!("{step}: {printed}"))
 }
 
-/// The first records hold each key once, those after them keys at random: made from their places, they take no memory.
-#[derive(Clone)]
-struct Keys {
-    keys: u64,
-    released: Arc<AtomicU64>,
-}
-
-impl Keys {
-    fn message(&self, partition: u64, offset: u64) -> Message {
-        let n = offset * PARTITIONS + partition;
-        let mixed = (n ^ (n >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
-        let key = if n < self.keys { n } else { mixed % self.keys };
-        let payload = format!(r#"{{"k":"key-{key:09}","t":{},"x":{}}}"#, START_MS + n / 1_000, mixed % 1_000);
-        Message { offset: Offset(offset), payload: Some(payload.into_bytes()), ..Message::default() }
-    }
-}
-
-impl Source for Keys {
-    fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
-        let partition = |number| Partition { topic: "events".into(), number };
-        Ok((0..PARTITIONS as i32).map(|n| Discovered { partition: partition(n), start: Offset(0), end: None }).collect())
-    }
-
-    fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {
-        Ok(Box::new(KeysReader { source: self.clone(), assigned: BTreeMap::new() }))
-    }
-}
-
-struct KeysReader {
-    source: Keys,
-    /// Partition, next offset, whether it is paused.
-    assigned: BTreeMap<PartitionIndex, (u64, u64, bool)>,
-}
-
-impl Reader for KeysReader {
-    fn assign(&mut self, index: PartitionIndex, partition: &Partition, next: Offset) -> Result<(), SourceError> {
-        self.assigned.insert(index, (partition.number as u64, next.0, false));
-        Ok(())
-    }
-
-    fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {
-        let released = self.source.released.load(Ordering::Relaxed) / PARTITIONS;
-        let each = budget_bytes / self.assigned.len().max(1);
-        for (index, (number, next, _)) in self.assigned.iter_mut().filter(|(_, (_, _, paused))| !paused) {
-            let mut bytes = 0;
-            while *next < released && bytes < each {
-                let message = self.source.message(*number, *next);
-                bytes += message.len_bytes();
-                *next += 1;
-                out.push((*index, message));
-            }
-        }
-        Ok(())
-    }
-
-    fn pause(&mut self, index: PartitionIndex, paused: bool) {
-        if let Some(assigned) = self.assigned.get_mut(&index) {
-            assigned.2 = paused;
-        }
-    }
-
-    fn position(&self, index: PartitionIndex) -> Position {
-        let released = self.source.released.load(Ordering::Relaxed) / PARTITIONS;
-        let at_end = self.assigned.get(&index).is_some_and(|(_, next, _)| *next >= released);
-        Position { at_end, end: Some(Offset(released)), finished: false }
-    }
+/// The first records hold each key once, those after them keys at random.
+fn message(keys: u64, partition: u64, offset: u64) -> Message {
+    let n = offset * PARTITIONS + partition;
+    let mixed = (n ^ (n >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
+    let key = if n < keys { n } else { mixed % keys };
+    let payload = format!(r#"{{"k":"key-{key:09}","t":{},"x":{}}}"#, START_MS + n / 1_000, mixed % 1_000);
+    Message { offset: Offset(offset), payload: Some(payload.into_bytes()), ..Message::default() }
 }
 
 /// An engine, its clock, and its source.
 struct Run {
     engine: Engine,
-    source: Keys,
+    source: MadeSource,
     began: Instant,
     folder: std::path::PathBuf,
 }
@@ -171,7 +112,7 @@ impl Run {
         std::fs::write(&file, JOB).expect("the folder is ours");
         let job = load::job(&file, &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let plan: Arc<Plan> = Arc::new(job.plan);
-        let source = Keys { keys, released: Arc::default() };
+        let source = MadeSource::new(PARTITIONS, Arc::new(move |partition, offset| message(keys, partition, offset)));
         let blobs = FolderBlobs::open(folder.join("blobs")).expect("the folder is ours");
         let engine = Engine::start(EngineConfig {
             plan,
@@ -227,7 +168,7 @@ fn counted(status: &Status) -> u64 {
 fn steady(folder: &Path, keys: u64) {
     let mut run = Run::start(folder, keys);
     run.engine.discovered(0, run.source.discover().expect("it can be listed"));
-    run.source.released.store(keys, Ordering::Relaxed);
+    run.source.release(keys / PARTITIONS);
     let keys = keys / PARTITIONS * PARTITIONS;
     run.until(|status| counted(status) >= keys);
     let full = keys as f64 / run.began.elapsed().as_secs_f64();
@@ -243,7 +184,7 @@ fn steady(folder: &Path, keys: u64) {
     let mut newest = run.turn().checkpoint;
     while began.elapsed() < lasts {
         let due = keys + (rate * began.elapsed().as_secs_f64()) as u64;
-        run.source.released.store(due, Ordering::Relaxed);
+        run.source.release(due / PARTITIONS);
         let status = run.turn();
         // How far behind the load the ledger is, at most.
         slowest = slowest.max(due.saturating_sub(counted(&status)));
@@ -276,7 +217,7 @@ fn steady(folder: &Path, keys: u64) {
 fn restart(folder: &Path, keys: u64) {
     let mut run = Run::start(folder, keys);
     let opened_ms = run.began.elapsed().as_millis() as u64;
-    run.source.released.store(u64::MAX / 2, Ordering::Relaxed);
+    run.source.release(u64::MAX / 2);
     let mut phase = run.engine.phase();
     let bound = run.engine.status().counts;
     while phase != Phase::Live {

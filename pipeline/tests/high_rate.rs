@@ -11,13 +11,13 @@ use caudal_pipeline::engine::{Engine, EngineConfig, Status};
 use caudal_pipeline::ledger::{Cursor, Emission, Follower, Kept};
 use caudal_pipeline::plan::{Limits, Plan, ViewInput};
 use caudal_pipeline::ports::blobs::MemoryBlobs;
-use caudal_pipeline::ports::source::{Discovered, Position, Reader, Source, SourceError};
-use caudal_pipeline::record::{Message, Offset, Partition, PartitionIndex, Reason, Verdict};
+use caudal_pipeline::ports::made::MadeSource;
+use caudal_pipeline::ports::source::Source;
+use caudal_pipeline::record::{Message, Offset, Reason, Verdict};
 use caudal_pipeline::time::Span;
 use harness::{Clock, Random, START_US, plan, seed, table_rows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Records for each second of event time. Tests run the engine without optimisation: with more it would take minutes.
 const RATE: u64 = 1_000;
@@ -30,11 +30,9 @@ const LATENESS: Span = Span::seconds(30);
 const MAX_DELAY: Span = Span::seconds(5);
 const MEBIBYTE: u64 = 1 << 20;
 
-/// Messages by place, as many of each partition as are released.
-#[derive(Clone)]
+/// Messages by place.
 struct Firehose {
     seed: u64,
-    released: Arc<AtomicU64>,
 }
 
 impl Firehose {
@@ -62,62 +60,6 @@ impl Firehose {
         let mut random = Random::new(self.seed ^ (offset * PARTITIONS + partition + 1));
         random.next();
         random
-    }
-
-    /// Lets so many more records be read.
-    fn release(&self, records: u64) -> u64 {
-        (self.released.fetch_add(records / PARTITIONS, Ordering::SeqCst) + records / PARTITIONS) * PARTITIONS
-    }
-}
-
-impl Source for Firehose {
-    fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
-        let found = |number| Discovered { partition: Partition { topic: "events".into(), number }, start: Offset(0), end: None };
-        Ok((0..PARTITIONS as i32).map(found).collect())
-    }
-
-    fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {
-        Ok(Box::new(FirehoseReader { source: self.clone(), assigned: BTreeMap::new() }))
-    }
-}
-
-struct FirehoseReader {
-    source: Firehose,
-    /// Partition, next offset, whether it is paused.
-    assigned: BTreeMap<PartitionIndex, (u64, u64, bool)>,
-}
-
-impl Reader for FirehoseReader {
-    fn assign(&mut self, index: PartitionIndex, partition: &Partition, next: Offset) -> Result<(), SourceError> {
-        self.assigned.insert(index, (partition.number as u64, next.0, false));
-        Ok(())
-    }
-
-    fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {
-        let released = self.source.released.load(Ordering::SeqCst);
-        let each = budget_bytes / self.assigned.len().max(1);
-        for (index, (number, next, _)) in self.assigned.iter_mut().filter(|(_, assigned)| !assigned.2) {
-            let mut bytes = 0;
-            while *next < released && bytes < each {
-                let message = self.source.message(*number, *next);
-                bytes += message.len_bytes() + 1;
-                *next += 1;
-                out.push((*index, message));
-            }
-        }
-        Ok(())
-    }
-
-    fn pause(&mut self, index: PartitionIndex, paused: bool) {
-        if let Some(assigned) = self.assigned.get_mut(&index) {
-            assigned.2 = paused;
-        }
-    }
-
-    fn position(&self, index: PartitionIndex) -> Position {
-        let released = self.source.released.load(Ordering::SeqCst);
-        let at_end = self.assigned.get(&index).is_some_and(|(_, next, _)| *next >= released);
-        Position { at_end, end: Some(Offset(released)), finished: false }
     }
 }
 
@@ -176,7 +118,8 @@ fn records(status: &Status) -> u64 {
 
 #[test]
 fn memory_is_flat_over_an_hour_at_a_thousand_records_a_second() {
-    let source = Firehose { seed: seed(1), released: Arc::default() };
+    let firehose = Firehose { seed: seed(1) };
+    let source = MadeSource::new(PARTITIONS, Arc::new(move |partition, offset| firehose.message(partition, offset)));
     let plan = Arc::new(limited_plan());
     let in_flight = in_flight_bytes_max(&plan.limits);
     let setting = Setting { in_flight_bytes_max: in_flight, checkpoint_every: Span::seconds(60), boards: vec![] };
@@ -202,8 +145,10 @@ fn memory_is_flat_over_an_hour_at_a_thousand_records_a_second() {
     let mut sink = Follower::new(plan.clone(), (0..plan.views.len() as u32).map(kept).collect(), true);
     let (mut cursor, mut clock, mut minutes) = (Cursor::default(), Clock::new(), Vec::new());
     engine.discovered(0, source.discover().unwrap());
-    for _ in 0..MINUTES {
-        let expected = source.release(RATE * 60);
+    for minute in 1..=MINUTES {
+        let of_each = minute * RATE * 60 / PARTITIONS;
+        source.release(of_each);
+        let expected = of_each * PARTITIONS;
         let mut held = Held::default();
         harness::until_watched(
             &mut engine,

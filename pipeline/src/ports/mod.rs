@@ -5,6 +5,7 @@
 //! [`memory`] and [`blobs::MemoryBlobs`] do so without leaving the process.
 
 pub mod blobs;
+pub mod made;
 pub mod memory;
 pub mod sink;
 pub mod source;
