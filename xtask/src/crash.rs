@@ -3,6 +3,7 @@
 //! A row is a test that prints its figures as one line, `figures {…}`. Their JSON is kept in `reliability/<row>.json` with
 //! commit, date, seed and command, whether it passed or not; the page is made from these files alone.
 
+use crate::shell;
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -107,7 +108,10 @@ fn root() -> PathBuf {
 fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
     let runs = settings.runs.unwrap_or(row.runs);
     eprintln!("{}: {runs} trials from seed {}", row.name, settings.seed);
-    let mut command = Command::new(env!("CARGO"));
+    // What is tried is what is here now, whatever is committed while it runs.
+    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
+    let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]).lines().count();
+    let mut command = shell::command(env!("CARGO"));
     if let Some(services) = row.services {
         command.args(["xtask", "services", "--only", services, "--", env!("CARGO")]);
     }
@@ -123,8 +127,8 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
         "passed": output.status.success() && figures.is_some(),
         "runs": runs,
         "seed": settings.seed,
-        "commit": said("git", &["rev-parse", "--short=12", "HEAD"]),
-        "changed_since": said("git", &["status", "--porcelain", "--untracked-files=no"]).lines().count(),
+        "commit": commit,
+        "changed_since": changed,
         "date": said("date", &["-u", "+%Y-%m-%d"]),
         "figures": figures.unwrap_or(Json::Null),
     }))
