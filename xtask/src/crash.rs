@@ -3,6 +3,7 @@
 //! A row is a test that prints its figures as one line, `figures {…}`. Their JSON is kept in `reliability/<row>.json` with
 //! commit, date, seed and command, whether it passed or not; the page is made from these files alone.
 
+use crate::shell;
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub struct Row {
     what: &'static str,
     /// What must come out.
     must_show: &'static str,
+    /// Services that it needs, as `cargo xtask services --only` takes them.
+    services: Option<&'static str>,
     /// What `cargo` is called with.
     arguments: &'static [&'static str],
     /// Trials where none are asked for.
@@ -23,16 +26,42 @@ pub struct Row {
 }
 
 /// All rows, in the order of the page.
-pub const ROWS: &[Row] = &[Row {
-    name: "in-process",
-    what: "an engine on a disk in memory dies in a random change of that disk (which has happened, or not) or between two \
-           turns, again and again, on 1 to 4 workers before and after; now and then a file of the newest checkpoint is deleted, \
-           cut or flipped meanwhile",
-    must_show: "nothing lost, doubled or divergent: each (row, version), each epoch and each dead letter has one value in every \
-                life; the rows, verdicts and bytes at the end equal a batch recomputation and one replay of the whole log",
-    arguments: &["test", "--release", "-p", "caudal-pipeline", "--test", "recovery", "a_run_cut", "--", "--nocapture"],
-    runs: 1_000,
-}];
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "in-process",
+        what: "an engine on a disk in memory dies in a random change of that disk (which has happened, or not) or between two \
+               turns, again and again, on 1 to 4 workers before and after; now and then a file of the newest checkpoint is \
+               deleted, cut or flipped meanwhile",
+        must_show: "nothing lost, doubled or divergent: each (row, version), each epoch and each dead letter has one value in \
+                    every life; the rows, verdicts and bytes at the end equal a batch recomputation and one replay of the \
+                    whole log",
+        services: None,
+        arguments: &["test", "--release", "-p", "caudal-pipeline", "--test", "recovery", "a_run_cut", "--", "--nocapture"],
+        runs: 1_000,
+    },
+    Row {
+        name: "process",
+        what: "the whole process among a real Kafka, Redis and Cassandra, while late, repeated, conflicting and broken records \
+               come in: kill -9 at random moments, in the middle of a start too, and a start on another number of workers; one \
+               life in ten is stopped (SIGSTOP) for a minute while another process takes over, and then goes on (SIGCONT)",
+        must_show: "at the end the stores equal what the bytes in the topic come to, recomputed with none of our code; readers of \
+                    Redis, Cassandra and /metrics, who look all the time, see no version and no count go back, one value a \
+                    version, and received = accepted + filtered + duplicate + dead letters in every scrape; a process that comes \
+                    back ends with exit code 3",
+        services: Some("kafka,redis,cassandra"),
+        arguments: &["test", "--workspace", "--test", "services", "crash::process", "--", "--nocapture"],
+        runs: 100,
+    },
+    Row {
+        name: "consistency",
+        what: "the job bank among the same services, killed, stopped and taken over in the same way, while transfers come in",
+        must_show: "credits and debits, read from the board in Redis in one MULTI all the time, are never unequal; all that the row \
+                    `process` must show",
+        services: Some("kafka,redis,cassandra"),
+        arguments: &["test", "--workspace", "--test", "services", "crash::consistency", "--", "--nocapture"],
+        runs: 30,
+    },
+];
 
 /// What the trials are run with.
 pub struct Settings {
@@ -79,7 +108,13 @@ fn root() -> PathBuf {
 fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
     let runs = settings.runs.unwrap_or(row.runs);
     eprintln!("{}: {runs} trials from seed {}", row.name, settings.seed);
-    let mut command = Command::new(env!("CARGO"));
+    // What is tried is what is here now, whatever is committed while it runs.
+    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
+    let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]).lines().count();
+    let mut command = shell::command(env!("CARGO"));
+    if let Some(services) = row.services {
+        command.args(["xtask", "services", "--only", services, "--", env!("CARGO")]);
+    }
     command.args(row.arguments).env("CAUDAL_TRIALS", runs.to_string()).env("CAUDAL_SEED", settings.seed.to_string());
     let output = command.stderr(Stdio::inherit()).output().map_err(|cause| format!("cannot run cargo: {cause}"))?;
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -92,8 +127,8 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
         "passed": output.status.success() && figures.is_some(),
         "runs": runs,
         "seed": settings.seed,
-        "commit": said("git", &["rev-parse", "--short=12", "HEAD"]),
-        "changed_since": said("git", &["status", "--porcelain", "--untracked-files=no"]).lines().count(),
+        "commit": commit,
+        "changed_since": changed,
         "date": said("date", &["-u", "+%Y-%m-%d"]),
         "figures": figures.unwrap_or(Json::Null),
     }))

@@ -1,8 +1,8 @@
 //! `cargo xtask`: chores of the repository.
 
-use std::process::{Command, ExitCode};
-use xtask::crash;
+use std::process::ExitCode;
 use xtask::services::{Running, Service, StartError};
+use xtask::{crash, shell};
 
 const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]
        cargo xtask crash [--runs N] [--seed S] [--row NAME]
@@ -90,7 +90,7 @@ fn run(services: &[Service], command: &[String]) -> ExitCode {
         }
     };
     let addresses = running.iter().map(|service| (service.variable, &service.address));
-    let status = Command::new(&command[0]).args(&command[1..]).envs(addresses).status();
+    let status = shell::command(&command[0]).args(&command[1..]).envs(addresses).status();
     drop(running);
     match status {
         Ok(status) => status.code().map_or(ExitCode::FAILURE, |code| ExitCode::from(u8::try_from(code).unwrap_or(1))),

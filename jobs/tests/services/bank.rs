@@ -82,7 +82,7 @@ fn look_until(ended: &AtomicBool) -> BTreeSet<String> {
 }
 
 /// Balances of `account|currency` add up to zero in each currency, and to as many entries as the total says.
-fn assert_balanced<'a>(version: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) {
+pub fn assert_balanced<'a>(version: &str, fields: impl Iterator<Item = (&'a str, &'a str)>) {
     let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     let mut totals = BTreeMap::new();
     for (group, member) in fields {

@@ -8,6 +8,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+/// A process that says nothing for so long is stopped.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// The process, with what it prints in a file.
 pub struct Binary {
@@ -25,6 +29,15 @@ impl Binary {
 
     /// Runs these jobs.
     pub fn run(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
+        Binary::spawn(state, workers, jobs, set, &[])
+    }
+
+    /// Runs these jobs on a state that another process may hold.
+    pub fn take_over(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
+        Binary::spawn(state, workers, jobs, set, &["--take-over"])
+    }
+
+    fn spawn(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String], more: &[&str]) -> Binary {
         std::fs::create_dir_all(state).unwrap();
         let number = std::fs::read_dir(state).unwrap().count();
         let printed = state.join(format!("printed-{number}"));
@@ -33,7 +46,7 @@ impl Binary {
         let operators = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
         command.arg("run").args(jobs).arg("--state").arg(state.join("state")).args(["--operators", &operators.to_string()]);
-        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "2"]);
+        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "1"]).args(more);
         for value in set {
             command.args(["--set", value]);
         }
@@ -46,6 +59,11 @@ impl Binary {
         self.child.id()
     }
 
+    /// Its operators' port.
+    pub fn operators(&self) -> SocketAddr {
+        self.operators
+    }
+
     pub fn printed(&self) -> String {
         read_to_string(&self.printed).unwrap()
     }
@@ -56,20 +74,13 @@ impl Binary {
 
     /// What a path of the operators' port answers; nothing while the port is closed.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(self.operators).ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head[9..12].parse().unwrap(), body.to_owned()))
+        get(self.operators, path)
     }
 
     /// The sum of all series of a metric whose labels contain this; nothing if there is none yet.
     pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
         let (_, text) = self.get("/metrics")?;
-        let series = text.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(labels));
-        let values: Vec<f64> = series.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
-        (!values.is_empty()).then(|| values.iter().sum())
+        sum(&text, name, labels)
     }
 
     pub fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Binary) -> Option<T>) -> T {
@@ -104,7 +115,12 @@ impl Binary {
 
     /// Sends it SIGTERM.
     pub fn signal(&self) {
-        assert!(Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap().success());
+        self.send("-TERM");
+    }
+
+    /// Sends it a signal, named as `kill` has it.
+    pub fn send(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap().success());
     }
 
     /// Asks it to stop, and waits until it has.
@@ -124,4 +140,22 @@ impl Drop for Binary {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a path of an operators' port answers; nothing while it is closed, or if its process does not say anything.
+pub fn get(operators: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(operators).ok()?;
+    stream.set_read_timeout(Some(SILENT)).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head[9..12].parse().unwrap(), body.to_owned()))
+}
+
+/// The sum of all series of a metric whose labels contain this; nothing if there is none.
+pub fn sum(metrics: &str, name: &str, labels: &str) -> Option<f64> {
+    let series = metrics.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(labels));
+    let values: Vec<f64> = series.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+    (!values.is_empty()).then(|| values.iter().sum())
 }

@@ -71,9 +71,22 @@ pub fn produce_by_kind(events: &[Event]) {
 }
 
 fn produce_where<'a>(topic_of: impl Fn(&'a Event) -> &'a str, events: &'a [Event]) {
-    let producer: BaseProducer = client(&[("linger.ms", "5"), ("enable.idempotence", "true")]);
-    for event in events {
-        let topic = topic_of(event);
+    let writer = Writer::new();
+    events.iter().for_each(|event| writer.write(topic_of(event), event));
+    writer.flush();
+}
+
+/// A producer that stays.
+pub struct Writer(BaseProducer);
+
+impl Writer {
+    pub fn new() -> Writer {
+        Writer(client(&[("linger.ms", "5"), ("enable.idempotence", "true")]))
+    }
+
+    /// Sends an event into the partition that its key belongs to; it is there some time later.
+    pub fn write(&self, topic: &str, event: &Event) {
+        let Writer(producer) = self;
         let mut next = Some(BaseRecord::<[u8], [u8]>::to(topic).key(&event.key).payload(&event.body));
         until("the producer has room", || match producer.send(next.take().expect("a record to send")) {
             Ok(()) => Some(()),
@@ -85,7 +98,11 @@ fn produce_where<'a>(topic_of: impl Fn(&'a Event) -> &'a str, events: &'a [Event
             Err((error, _)) => panic!("{error}"),
         });
     }
-    producer.flush(LIMIT).unwrap();
+
+    /// Waits until all that was sent is there.
+    pub fn flush(&self) {
+        self.0.flush(LIMIT).unwrap();
+    }
 }
 
 /// Writes each event to the partition that its index names.

@@ -44,14 +44,19 @@ impl Cql {
 
     /// The rows of a query, each as an object: decimals with all their digits, times in RFC 3339, blobs in hexadecimal.
     pub fn rows(&self, cql: &str) -> Vec<Map<String, Json>> {
+        self.look(cql).unwrap_or_else(|error| panic!("{cql}: {error}"))
+    }
+
+    /// The same, for whoever may come before a table is made, or while the node is busy.
+    pub fn look(&self, cql: &str) -> Result<Vec<Map<String, Json>>, String> {
         let answer = self.runtime.block_on(self.session.query_unpaged(cql, ()));
-        let answer = answer.unwrap_or_else(|error| panic!("{cql}: {error}")).into_rows_result().unwrap();
+        let answer = answer.map_err(|error| error.to_string())?.into_rows_result().unwrap();
         let names: Vec<String> = answer.column_specs().iter().map(|column| column.name().to_owned()).collect();
         let object = |row: Row| {
             let values = row.columns.into_iter().map(|value| value.map_or(Json::Null, |value| json(&value)));
             names.iter().cloned().zip(values).collect()
         };
-        answer.rows::<Row>().unwrap().map(|row| object(row.unwrap())).collect()
+        Ok(answer.rows::<Row>().unwrap().map(|row| object(row.unwrap())).collect())
     }
 }
 

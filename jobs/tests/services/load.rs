@@ -12,6 +12,13 @@ pub fn folder(job: &str) -> PathBuf {
 
 /// All events of the job's profile with these keys changed, in the order in which they are sent.
 pub fn events(job: &str, changes: &Json) -> Vec<Event> {
+    let generator = generator(job, changes);
+    assert!(generator.profile().is_finite(), "a test's load ends");
+    generator.events().collect()
+}
+
+/// The job's profile with these keys changed.
+pub fn generator(job: &str, changes: &Json) -> Generator {
     let file = folder(job).join("profile.yaml").display().to_string();
     let text = std::fs::read_to_string(&file).unwrap();
     let mut errors = Vec::new();
@@ -20,6 +27,5 @@ pub fn events(job: &str, changes: &Json) -> Vec<Event> {
         profile[key] = value.clone();
     }
     let profile = Profile::parse(&profile).unwrap_or_else(|mistakes| panic!("{file}: {mistakes:?}"));
-    assert!(profile.is_finite(), "a test's load ends");
-    Generator::new(profile, 0).events().collect()
+    Generator::new(profile, 0)
 }

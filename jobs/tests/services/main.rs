@@ -17,6 +17,7 @@ mod binary;
 mod broker;
 mod by_hand;
 mod cql;
+mod crash;
 mod cut_off;
 mod event_pipeline;
 mod expected;

@@ -4,6 +4,10 @@
 //! one for each process that ever started on this state, never deleted. An append counts only if, after its slot was
 //! created, no higher generation exists (SEMANTICS 25); otherwise this process is fenced and must stop.
 //!
+//! A slot that was pruned is free again, so a process that slept while its successor pruned creates its next one there
+//! before it sees that it is fenced. Such a **stray** lies before the log's first record, does not lead to it, and is of a
+//! lower generation: a reader passes it over, and the next pruning removes it.
+//!
 //! | the process stops | after restart |
 //! |---|---|
 //! | before `Bind(e)` is durable | no effect of e has left; e is formed anew |
@@ -15,7 +19,7 @@ pub use record::{Bind, Checkpoint, Generation, LogRecord, PartitionBind, StreamB
 
 use crate::engine::Manifest;
 use crate::ports::blobs::{BlobError, Blobs, Created};
-use record::{decode, encode};
+use record::{Decoded, decode, encode};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -112,26 +116,56 @@ impl CommitLog {
         Ok(())
     }
 
-    /// Reads the records that are not read yet. The first of all may follow pruned ones.
+    /// Reads the records that are not read yet. The first of all may follow pruned ones, and strays.
     fn read_on(&mut self) -> Result<Vec<Slot>, LogError> {
+        let mut found = self.unread()?;
+        if self.next_seq == 1 {
+            found.drain(..strays(&found));
+        }
         let mut records = Vec::new();
-        for name in self.blobs.list("log/")? {
-            let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
-            if seq < self.next_seq {
-                continue;
-            }
-            let bytes = self.blobs.read(&name)?;
-            let (previous, record) = decode(seq, &bytes).map_err(|what| damaged(seq, what))?;
+        for Read { seq, hash, decoded } in found {
             let first_of_all = self.next_seq == 1;
-            if !first_of_all && (seq != self.next_seq || previous != self.last_hash) {
+            if !first_of_all && (seq != self.next_seq || decoded.previous != self.last_hash) {
                 return Err(damaged(seq, format!("it does not follow record {}", self.next_seq - 1)));
             }
             self.next_seq = seq + 1;
-            self.last_hash = xxhash_rust::xxh3::xxh3_64(&bytes);
-            records.push((seq, record));
+            self.last_hash = hash;
+            records.push((seq, decoded.record));
         }
         Ok(records)
     }
+
+    fn unread(&self) -> Result<Vec<Read>, LogError> {
+        let mut found = Vec::new();
+        for name in self.blobs.list("log/")? {
+            let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
+            if seq >= self.next_seq {
+                let bytes = self.blobs.read(&name)?;
+                let decoded = decode(seq, &bytes).map_err(|what| damaged(seq, what))?;
+                found.push(Read { seq, hash: xxhash_rust::xxh3::xxh3_64(&bytes), decoded });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What a slot holds.
+struct Read {
+    seq: u64,
+    /// Of its bytes.
+    hash: u64,
+    decoded: Decoded,
+}
+
+/// How many of the first records are strays. Whoever prunes leaves a checkpoint and all that follows it, so a part without
+/// one is not what pruning left: there a record is missing, and nothing is passed over.
+fn strays(found: &[Read]) -> usize {
+    let leads_on = |pair: &[Read]| pair[1].seq == pair[0].seq + 1 && pair[1].decoded.previous == pair[0].hash;
+    let first = found.windows(2).rposition(|pair| !leads_on(pair)).map_or(0, |at| at + 1);
+    let (before, log) = found.split_at(first);
+    let is_log = log.iter().any(|read| matches!(read.decoded.record, LogRecord::Checkpoint(_)));
+    let are_older = before.iter().all(|read| read.decoded.generation < log[0].decoded.generation);
+    if is_log && are_older { first } else { 0 }
 }
 
 /// The streams of which a bind or a checkpoint of the log knows a partition. Takes nothing, so it may be asked before the
@@ -145,7 +179,7 @@ pub fn streams_begun(blobs: &dyn Blobs) -> Result<BTreeSet<u32>, LogError> {
             Err(BlobError::Missing(_)) => continue,
             bytes => bytes?,
         };
-        match decode(seq, &bytes).map_err(|what| damaged(seq, what))?.1 {
+        match decode(seq, &bytes).map_err(|what| damaged(seq, what))?.record {
             LogRecord::Bind(bind) => {
                 let known = bind.streams.iter().filter(|stream| !stream.added.is_empty() || !stream.partitions.is_empty());
                 begun.extend(known.map(|stream| stream.stream));
@@ -189,7 +223,7 @@ fn take_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
 
 /// Reads one record's bytes as [`CommitLog`] would: the entry for fuzzing.
 pub fn decode_record(seq: u64, bytes: &[u8]) -> Result<LogRecord, String> {
-    decode(seq, bytes).map(|(_, record)| record)
+    decode(seq, bytes).map(|decoded| decoded.record)
 }
 
 #[cfg(test)]
@@ -253,6 +287,56 @@ mod tests {
         log.prune(3).unwrap();
         let (_, records) = CommitLog::open(blobs).unwrap();
         assert_eq!(records, [(3, bind(3)), (4, bind(4))]);
+    }
+
+    fn checkpoint(epoch: u64) -> LogRecord {
+        LogRecord::Checkpoint(Checkpoint { epoch: Epoch(epoch), manifest: format!("manifest/{epoch}"), hash: 0 })
+    }
+
+    /// A process was stopped for a minute, another one took over, wrote checkpoints and pruned, then the first one went on
+    /// and ended at its next append, as it should. The next start was refused: "log record 2884 is damaged: it does not
+    /// follow record 2253". Slot 2253 was free again, since it was pruned, and held what the first process had put there
+    /// before it saw that it was fenced.
+    #[test]
+    fn what_a_fenced_process_puts_into_a_pruned_slot_is_passed_over() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let (mut old, _) = CommitLog::open(blobs.clone()).unwrap();
+        old.append(&bind(1)).unwrap();
+        let (mut older, _) = CommitLog::open(blobs.clone()).unwrap();
+        older.begin(&started(2)).unwrap();
+        let (mut new, _) = CommitLog::open(blobs.clone()).unwrap();
+        assert!(new.begin(&started(3)).unwrap().is_empty());
+        for record in [bind(2), bind(3), checkpoint(2), bind(4), checkpoint(3)] {
+            new.append(&record).unwrap();
+        }
+        new.prune(5).unwrap();
+        assert!(matches!(old.append(&bind(2)), Err(LogError::Fenced { own: 1, newer: 3 })));
+        assert!(matches!(older.append(&bind(2)), Err(LogError::Fenced { own: 2, newer: 3 })));
+        assert_eq!(blobs.list("log/").unwrap()[..2], [slot_name(2), slot_name(3)], "two that nobody wants");
+
+        let (mut next, records) = CommitLog::open(blobs.clone()).unwrap();
+        assert_eq!(records, [(5, bind(3)), (6, checkpoint(2)), (7, bind(4)), (8, checkpoint(3))]);
+        assert!(next.begin(&started(4)).unwrap().is_empty());
+        next.prune(6).unwrap();
+        assert_eq!(blobs.list("log/").unwrap()[0], slot_name(6), "gone with what is pruned next");
+    }
+
+    #[test]
+    fn a_record_that_is_missing_is_damage() {
+        // Where a generation begins, without a checkpoint since; and within one, with a checkpoint since.
+        for (missing, records) in [(2, vec![bind(2)]), (3, vec![bind(2), checkpoint(1)])] {
+            let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+            let (mut old, _) = CommitLog::open(blobs.clone()).unwrap();
+            old.append(&bind(1)).unwrap();
+            let (mut new, _) = CommitLog::open(blobs.clone()).unwrap();
+            new.begin(&started(2)).unwrap();
+            for record in &records {
+                new.append(record).unwrap();
+            }
+            blobs.delete(&slot_name(missing)).unwrap();
+            let refused = CommitLog::open(blobs).map(|_| ()).unwrap_err();
+            assert!(refused.to_string().contains("does not follow"), "{refused}");
+        }
     }
 
     #[test]

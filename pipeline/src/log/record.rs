@@ -99,8 +99,17 @@ pub(super) fn encode(seq: u64, generation: u64, previous: u64, record: &LogRecor
     bytes
 }
 
-/// The hash of the record before, and the record.
-pub(super) fn decode(seq: u64, bytes: &[u8]) -> Result<(u64, LogRecord), String> {
+/// A record as it was written.
+pub(super) struct Decoded {
+    /// Of the process that wrote it.
+    pub(super) generation: u64,
+    /// Hash of the record before.
+    pub(super) previous: u64,
+    /// It.
+    pub(super) record: LogRecord,
+}
+
+pub(super) fn decode(seq: u64, bytes: &[u8]) -> Result<Decoded, String> {
     let (head, rest) = bytes.split_at_checked(HEAD_LEN).ok_or("it is cut")?;
     let (checksum, body) = rest.split_at_checked(4).ok_or("it is cut")?;
     if &head[..8] != MAGIC {
@@ -114,7 +123,7 @@ pub(super) fn decode(seq: u64, bytes: &[u8]) -> Result<(u64, LogRecord), String>
         return Err(format!("it belongs to slot {}", number(8)));
     }
     let record = postcard::from_bytes(body).map_err(|e| format!("its body cannot be read: {e}"))?;
-    Ok((number(24), record))
+    Ok(Decoded { generation: number(16), previous: number(24), record })
 }
 
 #[cfg(test)]
