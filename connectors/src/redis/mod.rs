@@ -21,11 +21,16 @@
 //! come first, the board last in one atomic call that names the version it follows, so that the board is never ahead
 //! of the rows and shows one cut only.
 //!
-//! A board that holds another version than the cut follows is one that a fail-over set back, or that a cut reached
-//! whose cursor was then lost. The cut's rows are then laid over what is stored, never over a newer board. If the
-//! board was *behind*, groups that changed in between and have not changed since are old until they change again:
-//! `{job}:asof` says so in `lost_after`, the version from which on calls were lost. A cut from the very beginning
-//! replaces the board whole and takes that mark away.
+//! A board that holds another version than the cut follows, though not an older one, is one that a cut reached whose
+//! cursor was then lost. The cut's rows are then laid over what is stored, never over a newer board.
+//!
+//! # Losses
+//!
+//! Redis forgets: a replica that takes over lacks what had not reached it, a server that restarts what it had not written
+//! down. A board that is older than what the cut follows shows it, and the cut is refused as
+//! [`SinkError::Lost`](caudal_pipeline::ports::sink::SinkError::Lost); [`mark`] says why that is enough. Then the whole
+//! board is written in one call, and every row that the ledger keeps again, with the version it had. Until that ends,
+//! `{job}:asof` has `lost_after`: rows by group that were written after this version may be old.
 //!
 //! A row is gone from its key once it has expired, and the key once its last row has. The index forgets a group when
 //! event time has passed its newest window's retention. `truncated:<view>` in `{job}:asof` marks a board hash that
@@ -44,6 +49,7 @@ mod connection;
 mod error;
 mod functions;
 pub mod keys;
+mod mark;
 mod member;
 mod rows;
 mod sink;

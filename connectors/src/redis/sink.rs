@@ -1,10 +1,11 @@
 //! The sink: rows in bounded pipelines, then the board.
 
-use super::board::{self, How, Outcome};
+use super::board::{self, How};
 use super::config::Config;
 use super::functions::{self, Call, Form};
+use super::mark::{self, Outcome};
 use super::member::RESERVED;
-use super::{connection, error, rows};
+use super::{connection, error, keys, rows};
 use crate::context::SinkContext;
 use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
 use redis::{Connection, FromRedisValue, RedisError};
@@ -68,18 +69,32 @@ impl RedisSink {
     }
 
     fn write_cut(&self, server: &mut Server, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
+        if cut.republished.is_some_and(|republished| republished.begins) {
+            // First of all: should we end now, whoever comes next finds that it has to begin.
+            let lost = mark::lost(keys::asof(&self.context.job));
+            server.run::<i64>(&[lost]).map_err(|error| self.failed("note a loss", &error))?;
+        }
         let (calls, set_aside) = rows::calls(&self.context, &cut.rows, rows::MEMBER_BYTES_MAX);
         for batch in batches(&calls) {
             server.run::<i64>(batch).map_err(|error| self.failed("write rows", &error))?;
         }
-        if !cut.more {
+        if cut.more {
+            self.mark_page(server, cut)?;
+        } else {
             self.write_board(server, cut)?;
         }
         Ok(set_aside)
     }
 
+    fn mark_page(&self, server: &mut Server, cut: &Cut) -> Result<(), SinkError> {
+        match self.call_marking(server, mark::call(keys::asof(&self.context.job), cut))? {
+            Outcome::Lost(stored) => Err(self.lost(cut, &stored)),
+            _ => Ok(()),
+        }
+    }
+
     fn write_board(&self, server: &mut Server, cut: &Cut) -> Result<(), SinkError> {
-        let mut outcome = self.call_board(server, cut, How::Follow)?;
+        let mut outcome = self.call_board(server, cut, How::at_first(cut))?;
         if let Outcome::Other(stored) = outcome {
             let how = How::after_refusal(cut);
             tracing::warn!(
@@ -105,14 +120,27 @@ impl RedisSink {
             Outcome::Other(stored) => {
                 Err(SinkError::Retry(format!("the board at {} moved to {stored} meanwhile", self.config.place())))
             }
+            Outcome::Lost(stored) => Err(self.lost(cut, &stored)),
         }
     }
 
     fn call_board(&self, server: &mut Server, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
-        let call = board::call(&self.context, cut, self.config.board_groups_max, how);
+        self.call_marking(server, board::call(&self.context, cut, self.config.board_groups_max, how))
+    }
+
+    fn call_marking(&self, server: &mut Server, call: Call) -> Result<Outcome, SinkError> {
         let replies = server.run::<Vec<String>>(&[call]).map_err(|error| self.failed("write the board", &error))?;
         let reply = replies.into_iter().next().unwrap_or_default();
         Outcome::of(&reply).ok_or_else(|| SinkError::Stop(format!("{} answered the board with {reply:?}", self.config.place())))
+    }
+
+    fn lost(&self, cut: &Cut, stored: &str) -> SinkError {
+        let holds = if stored.is_empty() { "nothing of this job" } else { stored };
+        SinkError::Lost(format!(
+            "{} has lost writes: it holds {holds}, and {} was written",
+            self.config.place(),
+            cut.previous_version.0
+        ))
     }
 }
 
