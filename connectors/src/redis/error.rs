@@ -87,7 +87,9 @@ fn gravity(refusal: &Refusal) -> u8 {
 
 /// The error as the sink's driver acts on it.
 pub fn sink_error(place: &str, attempted: &str, error: &RedisError) -> SinkError {
-    let said = format!("cannot {attempted} at {place}: {error}");
+    // The system's words for it are those of a resource that is not available.
+    let cause = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+    let said = format!("cannot {attempted} at {place}: {cause}");
     match refusal(error) {
         Refusal::Login if error.to_string().contains("certificate") => {
             SinkError::Stop(format!("{said}; name the authority that signed the server's certificate in `tls`"))
@@ -137,5 +139,8 @@ mod tests {
     fn a_broken_connection_is_tried_again() {
         let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert!(matches!(sink_error("redis://h", "connect", &error), SinkError::Retry(_)));
+        let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::WouldBlock));
+        let SinkError::Retry(said) = sink_error("redis://h", "write rows", &error) else { panic!("silence may pass") };
+        assert_eq!(said, "cannot write rows at redis://h: no answer in time");
     }
 }

@@ -51,6 +51,7 @@ mod functions;
 pub mod keys;
 mod mark;
 mod member;
+mod replies;
 mod rows;
 mod sink;
 

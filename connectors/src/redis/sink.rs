@@ -5,6 +5,7 @@ use super::config::Config;
 use super::functions::{self, Call, Form};
 use super::mark::{self, Outcome};
 use super::member::RESERVED;
+use super::replies::Replies;
 use super::{connection, error, keys, rows};
 use crate::context::SinkContext;
 use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
@@ -161,7 +162,7 @@ impl Server {
         for call in calls {
             pipeline.add_command(functions::command(self.form, call));
         }
-        pipeline.query(&mut self.connection)
+        pipeline.query(&mut Replies(&mut self.connection))
     }
 }
 
