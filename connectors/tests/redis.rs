@@ -7,7 +7,7 @@ mod cuts;
 mod lost;
 
 use caudal_connectors::redis::RedisSink;
-use caudal_connectors::redis::config::Config;
+use caudal_connectors::redis::config::{Config, Servers};
 use caudal_pipeline::ports::sink::{Cut, Row, Sink, SinkError};
 use caudal_pipeline::time::EventTime;
 use cuts::{balance, context, cut, gone, job, latest, now_us, row};
@@ -22,7 +22,7 @@ fn address() -> String {
 }
 
 fn config(url: &str) -> Config {
-    Config { url: url.to_owned(), tls_ca: None, board_groups_max: 10_000 }
+    Config { servers: Servers::One(url.to_owned()), tls_ca: None, board_groups_max: 10_000 }
 }
 
 fn sink(job: &str) -> RedisSink {
@@ -278,13 +278,13 @@ fn a_refused_login_stops_and_is_not_printed() {
 #[test]
 fn an_encrypted_server_is_trusted_by_its_authority_alone() {
     let server = service::start(&RedisOptions { password: true, tls: true }).unwrap();
-    let secured =
-        Config { tls_ca: Some(service::ca(&server)), ..config(&format!("rediss://{USER}:{PASSWORD}@{}", server.address)) };
+    let url = format!("rediss://{USER}:{PASSWORD}@{}", server.address);
+    let secured = Config { tls_ca: Some(service::ca(&server)), ..config(&url) };
     let mut sink = RedisSink::new(secured.clone(), context("tls"));
     sink.prepare().unwrap();
     sink.write(&cut(0, 5, vec![row("a", 1, 5)])).unwrap();
     let read = Command::new("redis-cli")
-        .args(["-u", &secured.url, "--no-auth-warning", "--cacert", &service::ca(&server), "HGET", "{tls}:asof", "v"])
+        .args(["-u", &url, "--no-auth-warning", "--cacert", &service::ca(&server), "HGET", "{tls}:asof", "v"])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&read.stdout).trim(), v(5));

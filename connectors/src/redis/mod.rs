@@ -38,7 +38,8 @@
 //!
 //! # Failure
 //!
-//! A server that is away, loading, failing over, full or read-only is tried again for ever. A refused login or
+//! A server that is away, loading, failing over, full or read-only is tried again for ever: the connection is dropped, and
+//! with Sentinels the primary looked up anew. A refused login or
 //! certificate, a missing permission, a key of a foreign type, a server older than 7 that has scripts switched off, or a
 //! member of a cluster stop the sink with what to do. Functions that were flushed are loaded again within the write.
 //! Dead letters are not kept here.
@@ -51,8 +52,11 @@ mod functions;
 pub mod keys;
 mod mark;
 mod member;
+mod node;
 mod replies;
 mod rows;
+mod sentinel;
+mod servers;
 mod sink;
 
 pub use sink::RedisSink;

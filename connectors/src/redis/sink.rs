@@ -2,14 +2,14 @@
 
 use super::board::{self, How};
 use super::config::Config;
-use super::functions::{self, Call, Form};
+use super::functions::Call;
 use super::mark::{self, Outcome};
 use super::member::RESERVED;
-use super::replies::Replies;
-use super::{connection, error, keys, rows};
+use super::node::Node;
+use super::{error, keys, rows, servers};
 use crate::context::SinkContext;
 use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
-use redis::{Connection, FromRedisValue, RedisError};
+use redis::RedisError;
 
 /// Calls sent before their replies are awaited.
 const BATCH_CALLS_MAX: usize = 512;
@@ -17,16 +17,11 @@ const BATCH_CALLS_MAX: usize = 512;
 /// Bytes sent before replies are awaited; one call may be larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Rows and board of one job in one Redis server. The client blocks: a sink has a thread of its own.
+/// Rows and board of one job in Redis. The client blocks: a sink has a thread of its own.
 pub struct RedisSink {
     config: Config,
     context: SinkContext,
-    server: Option<Server>,
-}
-
-struct Server {
-    connection: Connection,
-    form: Form,
+    server: Option<Node>,
 }
 
 impl RedisSink {
@@ -46,30 +41,22 @@ impl RedisSink {
 
     /// What in the server's settings endangers what is kept there, in words. Connects, and changes nothing.
     pub fn warnings(config: &Config) -> Result<Vec<String>, SinkError> {
-        let mut connection = connection::open(config)?;
-        connection::check_version(config, &mut connection)?;
-        Ok(connection::warnings(config, &mut connection))
+        servers::warnings(config)
     }
 
-    fn connect(&self) -> Result<Server, SinkError> {
+    fn connect(&self) -> Result<Node, SinkError> {
         let refusals = Self::refusals(&self.context);
         if !refusals.is_empty() {
             return Err(SinkError::Stop(refusals.join("; ")));
         }
-        let mut connection = connection::open(&self.config)?;
-        connection::check_version(&self.config, &mut connection)?;
-        for warning in connection::warnings(&self.config, &mut connection) {
-            tracing::warn!(job = self.context.job, "{warning}");
-        }
-        let form = functions::load(&mut connection).map_err(|error| self.failed("load functions", &error))?;
-        Ok(Server { connection, form })
+        servers::connect(&self.config, &self.context.job)
     }
 
     fn failed(&self, attempted: &str, error: &RedisError) -> SinkError {
         error::sink_error(&self.config.place(), attempted, error)
     }
 
-    fn write_cut(&self, server: &mut Server, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
+    fn write_cut(&self, server: &mut Node, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
         if cut.republished.is_some_and(|republished| republished.begins) {
             // First of all: should we end now, whoever comes next finds that it has to begin.
             let lost = mark::lost(keys::asof(&self.context.job));
@@ -87,14 +74,14 @@ impl RedisSink {
         Ok(set_aside)
     }
 
-    fn mark_page(&self, server: &mut Server, cut: &Cut) -> Result<(), SinkError> {
+    fn mark_page(&self, server: &mut Node, cut: &Cut) -> Result<(), SinkError> {
         match self.call_marking(server, mark::call(keys::asof(&self.context.job), cut))? {
             Outcome::Lost(stored) => Err(self.lost(cut, &stored)),
             _ => Ok(()),
         }
     }
 
-    fn write_board(&self, server: &mut Server, cut: &Cut) -> Result<(), SinkError> {
+    fn write_board(&self, server: &mut Node, cut: &Cut) -> Result<(), SinkError> {
         let mut outcome = self.call_board(server, cut, How::at_first(cut))?;
         if let Outcome::Other(stored) = outcome {
             let how = How::after_refusal(cut);
@@ -125,11 +112,11 @@ impl RedisSink {
         }
     }
 
-    fn call_board(&self, server: &mut Server, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
+    fn call_board(&self, server: &mut Node, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
         self.call_marking(server, board::call(&self.context, cut, self.config.board_groups_max, how))
     }
 
-    fn call_marking(&self, server: &mut Server, call: Call) -> Result<Outcome, SinkError> {
+    fn call_marking(&self, server: &mut Node, call: Call) -> Result<Outcome, SinkError> {
         let replies = server.run::<Vec<String>>(&[call]).map_err(|error| self.failed("write the board", &error))?;
         let reply = replies.into_iter().next().unwrap_or_default();
         Outcome::of(&reply).ok_or_else(|| SinkError::Stop(format!("{} answered the board with {reply:?}", self.config.place())))
@@ -142,27 +129,6 @@ impl RedisSink {
             self.config.place(),
             cut.previous_version.0
         ))
-    }
-}
-
-impl Server {
-    /// Sends all calls, then reads all replies. Functions that are gone are loaded again, once: calls may be repeated.
-    fn run<T: FromRedisValue>(&mut self, calls: &[Call]) -> Result<Vec<T>, RedisError> {
-        match self.send(calls) {
-            Err(error) if error::refusal(&error) == error::Refusal::FunctionsMissing => {
-                self.form = functions::load(&mut self.connection)?;
-                self.send(calls)
-            }
-            done => done,
-        }
-    }
-
-    fn send<T: FromRedisValue>(&mut self, calls: &[Call]) -> Result<Vec<T>, RedisError> {
-        let mut pipeline = redis::Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(functions::command(self.form, call));
-        }
-        pipeline.query(&mut Replies(&mut self.connection))
     }
 }
 

@@ -8,7 +8,7 @@ use super::sources::properties;
 use caudal_connectors::cassandra::config::{Config as Cassandra, Create, Tls};
 use caudal_connectors::file::config::{OutputFormat, SinkConfig as Files};
 use caudal_connectors::kafka::config::SinkConfig as Kafka;
-use caudal_connectors::redis::config::Config as Redis;
+use caudal_connectors::redis::config::{Config as Redis, Servers};
 
 /// The port of Cassandra and Scylla where none is named.
 const CQL_PORT: u16 = 9042;
@@ -35,19 +35,39 @@ fn path(at: &At<'_>, key: &str, job_file: &str) -> Option<String> {
 }
 
 fn redis(at: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<Redis> {
-    let url = at.text_of("url")?;
-    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-        at.mistake_at("url", mistakes, "expected `redis://[user:password@]host:port[/db]`, or `rediss://…` with TLS");
-        return None;
-    }
-    if at.has("tls_ca") && url.starts_with("redis://") {
+    let primary = at.get("url").and_then(|url| redis_address(&url, mistakes));
+    let sentinels = at.get("sentinels").map(|nodes| redis_addresses(&nodes, mistakes));
+    let addresses = primary.iter().chain(sentinels.iter().flatten().flatten());
+    if at.has("tls_ca") && !addresses.clone().any(|url| url.starts_with("rediss://")) && addresses.count() > 0 {
         at.mistake_at("tls_ca", mistakes, "the address has no TLS: write it with `rediss://`, or remove this");
     }
+    let servers = match sentinels {
+        None => Servers::One(primary?),
+        Some(sentinels) => Servers::Sentinel { primary: primary?, sentinels: sentinels? },
+    };
     Some(Redis {
-        url,
+        servers,
         tls_ca: path(at, "tls_ca", job_file),
         board_groups_max: usize::try_from(at.integer_of("board_groups_max")?).ok()?,
     })
+}
+
+fn redis_addresses(nodes: &At<'_>, mistakes: &mut Mistakes) -> Option<Vec<String>> {
+    if nodes.texts().is_empty() {
+        nodes.mistake(mistakes, "no server: name one, such as `redis://localhost:6379`");
+        return None;
+    }
+    let addresses: Vec<_> = nodes.items().iter().map(|node| redis_address(node, mistakes)).collect();
+    addresses.into_iter().collect()
+}
+
+fn redis_address(at: &At<'_>, mistakes: &mut Mistakes) -> Option<String> {
+    let url = at.text()?;
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        at.mistake(mistakes, "expected `redis://[user:password@]host:port[/db]`, or `rediss://…` with TLS");
+        return None;
+    }
+    Some(url.to_owned())
 }
 
 fn cassandra(at: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<Cassandra> {

@@ -13,7 +13,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use xtask::services::redis::{self as service, RedisOptions};
+use xtask::services::redis::{self as service, PASSWORD, RedisOptions, USER};
+use xtask::services::redis_group::{self as group, NAME, signal};
 
 /// By view, group and start: the version first, then state and columns.
 type Rows = BTreeMap<(String, String, String), (String, Map<String, Json>)>;
@@ -154,6 +155,45 @@ fn an_emptied_redis_and_one_that_restarts_from_nothing() {
     std::fs::remove_dir_all(server.folder.path().join("appendonlydir")).unwrap();
     service::restart(&mut server).unwrap();
     until_restored(&running, 1, || asof(&options));
+    until_more(&running, 500);
+    assert_same(running, &folder, std::slice::from_ref(&options), &options);
+}
+
+/// Ends a primary after some writes that its replica never sees.
+fn kill_with_unsent_writes(
+    running: &Running,
+    primary: &mut xtask::services::Running,
+    replica: &xtask::services::Running,
+    options: &[&str],
+) {
+    signal(replica, "-STOP").unwrap();
+    // What is on its way to the replica waits there; what comes from now on has nowhere to go.
+    commands(options, "CLIENT KILL TYPE replica\n");
+    until_more(running, 300);
+    primary.process.kill();
+    signal(replica, "-CONT").unwrap();
+}
+
+#[test]
+fn a_fail_over_by_sentinels_with_tls_and_password() {
+    let secured = RedisOptions { password: true, tls: true };
+    let mut servers = group::start_watched(&secured).unwrap();
+    let url = |address: &str| format!("rediss://{USER}:{PASSWORD}@{address}");
+    let sentinels: Vec<String> = servers.sentinels.iter().map(|sentinel| url(&sentinel.address)).collect();
+    let redis = [
+        format!("url={}", url(NAME)),
+        format!("sentinels=['{}']", sentinels.join("', '")),
+        format!("tls_ca={}", service::ca(&servers.primary)),
+    ];
+    let (job, folder) = job("sentinel", &redis);
+    let running = Running::start(&job, &folder, 2);
+    until_more(&running, 2_000);
+    let options = group::cli(&secured, &servers.primary);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    kill_with_unsent_writes(&running, &mut servers.primary, &servers.replica, &options);
+    let options = group::cli(&secured, &servers.replica);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    until_restored(&running, 0, || asof(&options));
     until_more(&running, 500);
     assert_same(running, &folder, std::slice::from_ref(&options), &options);
 }

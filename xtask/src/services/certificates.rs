@@ -34,3 +34,12 @@ pub fn make(folder: &Folder) -> Result<(), StartError> {
     };
     folder.write(SERVER, &(read(SERVER_KEY)? + &read(SERVER_CERTIFICATE)?)).map(|_| ())
 }
+
+/// Puts those of one folder into another.
+pub fn copy(from: &Folder, to: &Folder) -> Result<(), StartError> {
+    for name in [CA, SERVER, SERVER_KEY, SERVER_CERTIFICATE] {
+        let (from, to) = (from.path().join(name), to.path().join(name));
+        std::fs::copy(&from, &to).map_err(|cause| StartError(format!("cannot copy {}: {cause}", from.display())))?;
+    }
+    Ok(())
+}

@@ -21,6 +21,7 @@ const NO_RETAIN: &str = "a retain of zero keeps nothing: leave it out to keep ro
 
 static REDIS: &[Key] = &[
     required("url", &Shape::Text, "`redis://[user:password@]host:port[/db]` or `rediss://…`"),
+    optional("sentinels", &Shape::OneOrMany(&Shape::Text), "addresses of Sentinels; the url's host is then the primary's name"),
     optional("tls_ca", &Shape::Text, "PEM file of the authority behind the server's certificate"),
     optional("board_groups_max", &Shape::Integer(1, 10_000_000), "groups of a view up to which its newest rows are on the board"),
 ];
