@@ -25,6 +25,8 @@ pub enum Servers {
         /// The Sentinels' addresses, each with its own login.
         sentinels: Vec<String>,
     },
+    /// Some servers of a cluster, all with one login; they know the others.
+    Cluster(Vec<String>),
 }
 
 impl Config {
@@ -33,6 +35,10 @@ impl Config {
         match &self.servers {
             Servers::One(url) => place_of(url),
             Servers::Sentinel { primary, .. } => format!("{} (by Sentinel)", place_of(primary)),
+            Servers::Cluster(seeds) => {
+                let seeds: Vec<String> = seeds.iter().map(|seed| place_of(seed)).collect();
+                format!("the cluster of {}", seeds.join(", "))
+            }
         }
     }
 }
@@ -64,7 +70,8 @@ mod tests {
         let of = |servers| Config { servers, tls_ca: None, board_groups_max: 1 };
         let one = of(Servers::One(url()));
         assert_eq!(one.place(), "rediss://h:1/2");
-        for config in [one, of(Servers::Sentinel { primary: url(), sentinels: vec![url()] })] {
+        let watched = of(Servers::Sentinel { primary: url(), sentinels: vec![url()] });
+        for config in [one, watched, of(Servers::Cluster(vec![url(), url()]))] {
             assert!(!format!("{config:?}").contains("p@ss"));
         }
     }

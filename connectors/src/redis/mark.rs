@@ -6,6 +6,10 @@
 //! version that it follows. The version is the cursor's, so nothing has to be remembered between two processes. The pages
 //! of a cut, which move no cursor, mark themselves by number, each naming the one before.
 //!
+//! In a cluster each primary loses writes of its own, so each has a mark. Its name has a tag whose slot the primary has, so
+//! that the replica that takes over has it too. The ids and offsets of replication would tell a fail-over as well, but
+//! neither a server that was emptied nor, where there is no replica, a restart that lost nothing from one that did.
+//!
 //! `{job}:asof` is the mark of its server. It also says `lost_after` while a republication is under way, and cuts that
 //! know nothing of it are refused: if a crash took the cursor that did, it begins again.
 

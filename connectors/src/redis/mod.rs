@@ -5,6 +5,7 @@
 //! wind-farm:per_minute:groups:0 … 15  ZSET  score newest window end (ms), member group
 //! {wind-farm}:latest:per_minute       HASH  group → newest row
 //! {wind-farm}:asof                    HASH  v, epoch, complete_until:<view>, final_until:<view>
+//! wind-farm::written:{0}              HASH  v: in a cluster, one on each primary
 //! ```
 //!
 //! # What is written
@@ -41,10 +42,11 @@
 //! A server that is away, loading, failing over, full or read-only is tried again for ever: the connection is dropped, and
 //! with Sentinels the primary looked up anew. A refused login or
 //! certificate, a missing permission, a key of a foreign type, a server older than 7 that has scripts switched off, or a
-//! member of a cluster stop the sink with what to do. Functions that were flushed are loaded again within the write.
+//! member of a cluster that is named as a server of its own stop the sink with what to do. Functions that were flushed are loaded again within the write.
 //! Dead letters are not kept here.
 
 mod board;
+mod cluster;
 pub mod config;
 mod connection;
 mod error;
@@ -58,6 +60,7 @@ mod rows;
 mod sentinel;
 mod servers;
 mod sink;
+mod slots;
 
 pub use sink::RedisSink;
 

@@ -5,11 +5,10 @@ use super::config::Config;
 use super::functions::Call;
 use super::mark::{self, Outcome};
 use super::member::RESERVED;
-use super::node::Node;
-use super::{error, keys, rows, servers};
+use super::servers::{self, Servers};
+use super::{keys, rows};
 use crate::context::SinkContext;
 use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
-use redis::RedisError;
 
 /// Calls sent before their replies are awaited.
 const BATCH_CALLS_MAX: usize = 512;
@@ -21,7 +20,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 pub struct RedisSink {
     config: Config,
     context: SinkContext,
-    server: Option<Node>,
+    server: Option<Servers>,
 }
 
 impl RedisSink {
@@ -44,44 +43,45 @@ impl RedisSink {
         servers::warnings(config)
     }
 
-    fn connect(&self) -> Result<Node, SinkError> {
+    fn connect(&self) -> Result<Servers, SinkError> {
         let refusals = Self::refusals(&self.context);
         if !refusals.is_empty() {
             return Err(SinkError::Stop(refusals.join("; ")));
         }
-        servers::connect(&self.config, &self.context.job)
+        Servers::connect(&self.config, &self.context.job)
     }
 
-    fn failed(&self, attempted: &str, error: &RedisError) -> SinkError {
-        error::sink_error(&self.config.place(), attempted, error)
-    }
-
-    fn write_cut(&self, server: &mut Node, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
+    fn write_cut(&self, server: &mut Servers, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
         if cut.republished.is_some_and(|republished| republished.begins) {
             // First of all: should we end now, whoever comes next finds that it has to begin.
             let lost = mark::lost(keys::asof(&self.context.job));
-            server.run::<i64>(&[lost]).map_err(|error| self.failed("note a loss", &error))?;
+            server.run::<i64>("note a loss", &[lost])?;
         }
         let (calls, set_aside) = rows::calls(&self.context, &cut.rows, rows::MEMBER_BYTES_MAX);
         for batch in batches(&calls) {
-            server.run::<i64>(batch).map_err(|error| self.failed("write rows", &error))?;
+            server.run::<i64>("write rows", batch)?;
         }
-        if cut.more {
-            self.mark_page(server, cut)?;
-        } else {
+        self.mark(server, cut)?;
+        if !cut.more {
             self.write_board(server, cut)?;
         }
         Ok(set_aside)
     }
 
-    fn mark_page(&self, server: &mut Node, cut: &Cut) -> Result<(), SinkError> {
-        match self.call_marking(server, mark::call(keys::asof(&self.context.job), cut))? {
-            Outcome::Lost(stored) => Err(self.lost(cut, &stored)),
-            _ => Ok(()),
+    /// Marks each primary of a cluster, and a page on the board.
+    fn mark(&self, server: &mut Servers, cut: &Cut) -> Result<(), SinkError> {
+        let job = &self.context.job;
+        let marks = server.tags().into_iter().map(|tag| keys::mark(job, tag)).chain(cut.more.then(|| keys::asof(job)));
+        let calls: Vec<Call> = marks.map(|key| mark::call(key, cut)).collect();
+        for outcome in self.call_marking(server, &calls)? {
+            if let Outcome::Lost(stored) = outcome {
+                return Err(self.lost(cut, &stored));
+            }
         }
+        Ok(())
     }
 
-    fn write_board(&self, server: &mut Node, cut: &Cut) -> Result<(), SinkError> {
+    fn write_board(&self, server: &mut Servers, cut: &Cut) -> Result<(), SinkError> {
         let mut outcome = self.call_board(server, cut, How::at_first(cut))?;
         if let Outcome::Other(stored) = outcome {
             let how = How::after_refusal(cut);
@@ -112,14 +112,19 @@ impl RedisSink {
         }
     }
 
-    fn call_board(&self, server: &mut Node, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
-        self.call_marking(server, board::call(&self.context, cut, self.config.board_groups_max, how))
+    fn call_board(&self, server: &mut Servers, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
+        let call = board::call(&self.context, cut, self.config.board_groups_max, how);
+        let outcomes = self.call_marking(server, &[call])?;
+        Ok(outcomes.into_iter().next().expect("a reply for each call"))
     }
 
-    fn call_marking(&self, server: &mut Node, call: Call) -> Result<Outcome, SinkError> {
-        let replies = server.run::<Vec<String>>(&[call]).map_err(|error| self.failed("write the board", &error))?;
-        let reply = replies.into_iter().next().unwrap_or_default();
-        Outcome::of(&reply).ok_or_else(|| SinkError::Stop(format!("{} answered the board with {reply:?}", self.config.place())))
+    fn call_marking(&self, server: &mut Servers, calls: &[Call]) -> Result<Vec<Outcome>, SinkError> {
+        let replies = server.run::<Vec<String>>("write the board", calls)?;
+        let place = || self.config.place();
+        let outcome = |reply: Vec<String>| {
+            Outcome::of(&reply).ok_or_else(|| SinkError::Stop(format!("{} answered the board with {reply:?}", place())))
+        };
+        replies.into_iter().map(outcome).collect()
     }
 
     fn lost(&self, cut: &Cut, stored: &str) -> SinkError {

@@ -36,14 +36,21 @@ fn path(at: &At<'_>, key: &str, job_file: &str) -> Option<String> {
 
 fn redis(at: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<Redis> {
     let primary = at.get("url").and_then(|url| redis_address(&url, mistakes));
-    let sentinels = at.get("sentinels").map(|nodes| redis_addresses(&nodes, mistakes));
-    let addresses = primary.iter().chain(sentinels.iter().flatten().flatten());
-    if at.has("tls_ca") && !addresses.clone().any(|url| url.starts_with("rediss://")) && addresses.count() > 0 {
+    let [sentinels, cluster] = ["sentinels", "cluster"].map(|key| at.get(key).map(|nodes| redis_addresses(&nodes, mistakes)));
+    let several = sentinels.iter().chain(&cluster).flatten().flatten();
+    let addresses: Vec<&String> = primary.iter().chain(several).collect();
+    if at.has("tls_ca") && !addresses.is_empty() && !addresses.iter().any(|url| url.starts_with("rediss://")) {
         at.mistake_at("tls_ca", mistakes, "the address has no TLS: write it with `rediss://`, or remove this");
     }
-    let servers = match sentinels {
-        None => Servers::One(primary?),
-        Some(sentinels) => Servers::Sentinel { primary: primary?, sentinels: sentinels? },
+    let servers = match (sentinels, cluster) {
+        (None, None) => Servers::One(primary?),
+        (Some(sentinels), None) => Servers::Sentinel { primary: primary?, sentinels: sentinels? },
+        (sentinels, Some(cluster)) => {
+            if sentinels.is_some() {
+                at.mistake_key("sentinels", mistakes, "a cluster replaces its primaries itself: remove this");
+            }
+            Servers::Cluster(one_cluster(at, cluster?, mistakes)?)
+        }
     };
     Some(Redis {
         servers,
@@ -59,6 +66,28 @@ fn redis_addresses(nodes: &At<'_>, mistakes: &mut Mistakes) -> Option<Vec<String
     }
     let addresses: Vec<_> = nodes.items().iter().map(|node| redis_address(node, mistakes)).collect();
     addresses.into_iter().collect()
+}
+
+/// Servers of a cluster have one login and one database.
+fn one_cluster(at: &At<'_>, urls: Vec<String>, mistakes: &mut Mistakes) -> Option<Vec<String>> {
+    let parts = |url: &String| -> (String, String) {
+        let (login, host) = url.rsplit_once('@').unwrap_or_else(|| url.split_once("//").unwrap_or(("", url)));
+        (login.to_owned(), host.split_once('/').map_or("", |(_, db)| db).to_owned())
+    };
+    let first = parts(urls.first()?);
+    if urls.iter().any(|url| parts(url).0 != first.0) {
+        at.mistake_at(
+            "cluster",
+            mistakes,
+            "servers of a cluster have one login: write the same user, password and scheme in all",
+        );
+        return None;
+    }
+    if urls.iter().any(|url| !matches!(parts(url).1.as_str(), "" | "0")) {
+        at.mistake_at("cluster", mistakes, "a cluster has one database: leave the number out");
+        return None;
+    }
+    Some(urls)
 }
 
 fn redis_address(at: &At<'_>, mistakes: &mut Mistakes) -> Option<String> {

@@ -1,4 +1,5 @@
-//! Several Redis servers that stand in for one another: a primary with a replica, watched by three Sentinels.
+//! Several Redis servers that stand in for one another: a primary with a replica, watched by three Sentinels, or a
+//! cluster of three primaries with a replica each.
 
 use super::folder::Folder;
 use super::process::{Process, run};
@@ -43,12 +44,64 @@ pub fn start_watched(options: &RedisOptions) -> Result<Watched, StartError> {
     Ok(watched)
 }
 
+/// Starts six servers and returns once they are one cluster: three primaries, each followed by the server three further.
+pub fn start_cluster(options: &RedisOptions) -> Result<Vec<Running>, StartError> {
+    let ports = ports::free::<12>()?;
+    let mut servers: Vec<Running> = Vec::new();
+    for pair in ports.chunks(2) {
+        let lines = format!(
+            "{}cluster-enabled yes\ncluster-port {}\ncluster-node-timeout 1500\ncluster-replica-validity-factor 0\n{}",
+            replication(options),
+            pair[1],
+            if options.tls { "tls-cluster yes\n" } else { "" }
+        );
+        servers.push(start_with(options, pair[0], &lines, servers.first())?);
+    }
+    let slots = ["0 5460", "5461 10922", "10923 16383"];
+    for (server, slots) in servers.iter().zip(slots) {
+        let command: Vec<&str> = ["CLUSTER", "ADDSLOTSRANGE"].into_iter().chain(slots.split(' ')).collect();
+        ask(options, server, &command)?;
+    }
+    for (n, server) in servers.iter().enumerate() {
+        ask(options, server, &["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()])?;
+    }
+    for pair in ports.chunks(2).skip(1) {
+        let [port, bus] = [pair[0], pair[1]].map(|port| port.to_string());
+        ask(options, &servers[0], &["CLUSTER", "MEET", "127.0.0.1", &port, &bus])?;
+    }
+    for server in &servers {
+        until("the servers know one another", || {
+            let info = ask(options, server, &["CLUSTER", "INFO"])?;
+            Ok(info.contains("cluster_known_nodes:6") && info.contains("cluster_slots_assigned:16384"))
+        })?;
+    }
+    for (replica, primary) in servers[3..].iter().zip(&servers) {
+        let id = ask(options, primary, &["CLUSTER", "MYID"])?;
+        ask(options, replica, &["CLUSTER", "REPLICATE", id.trim()])?;
+    }
+    for server in &servers {
+        until("the cluster is well", || {
+            let well = ask(options, server, &["CLUSTER", "INFO"])?.contains("cluster_state:ok");
+            let nodes = ask(options, server, &["CLUSTER", "NODES"])?;
+            Ok(well && nodes.lines().filter(|line| line.contains("slave")).count() == 3)
+        })?;
+    }
+    for replica in &servers[3..] {
+        until("the replica has caught up", || {
+            Ok(ask(options, replica, &["INFO", "replication"])?.contains("master_link_status:up"))
+        })?;
+    }
+    Ok(servers)
+}
+
 /// One command through redis-cli, as [`USER`] where there is a login.
 pub fn ask(options: &RedisOptions, server: &Running, command: &[&str]) -> Result<String, StartError> {
     let arguments = cli(options, server);
     let whole: Vec<&str> =
         std::iter::once("redis-cli").chain(arguments.iter().map(String::as_str)).chain(command.iter().copied()).collect();
-    run(&whole, server.folder.path())
+    let answer = run(&whole, server.folder.path())?;
+    let refused = answer.split_once(' ').is_some_and(|(code, _)| code.len() > 2 && code.bytes().all(|c| c.is_ascii_uppercase()));
+    if refused { Err(StartError(format!("{}: {answer}", command.join(" ")))) } else { Ok(answer) }
 }
 
 /// The options that lead redis-cli there.
