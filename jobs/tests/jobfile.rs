@@ -140,7 +140,8 @@ fn the_wind_farm_reads_and_writes_where_it_says() {
 
     let kept = |view, emission| KeptView { view, emission };
     let [hot, cold, bus] = job.sinks.as_slice() else { panic!("three sinks") };
-    let redis = redis::Config { url: "redis://localhost:6379".into(), tls_ca: None, board_groups_max: 10_000 };
+    let redis =
+        redis::Config { servers: redis::Servers::One("redis://localhost:6379".into()), tls_ca: None, board_groups_max: 10_000 };
     assert_eq!((hot.name.as_str(), &hot.store), ("hot", &StoreSpec::Redis(redis)));
     assert_eq!((hot.keep.as_slice(), hot.dead_letters, hot.events), (&[kept(0, Emission::OnUpdate)][..], false, false));
     assert_eq!(hot.retain, Some(Span::seconds(3 * 86_400)));

@@ -11,6 +11,8 @@ mod harness;
 mod history;
 #[path = "follower/job.rs"]
 mod job;
+#[path = "follower/lost.rs"]
+mod lost;
 #[path = "follower/reads.rs"]
 mod reads;
 

@@ -2,7 +2,7 @@
 
 use super::functions::{Call, Operation};
 use super::rows::expires_text;
-use super::{keys, member};
+use super::{keys, mark, member};
 use crate::context::SinkContext;
 use caudal_pipeline::ports::sink::{Cut, Latest, ViewProgress};
 use caudal_pipeline::time::{Epoch, EventTime};
@@ -14,11 +14,16 @@ pub enum How {
     Follow,
     /// The cut's rows are laid over what is there.
     LayOver,
-    /// The cut begins at the beginning: it is the whole board.
+    /// The cut has the whole board: it begins at the beginning, or follows a loss.
     Replace,
 }
 
 impl How {
+    /// The first attempt.
+    pub fn at_first(cut: &Cut) -> How {
+        if cut.republished.is_some_and(|republished| republished.begins) { How::Replace } else { How::Follow }
+    }
+
     /// The second attempt, after a refusal.
     pub fn after_refusal(cut: &Cut) -> How {
         if cut.from == Epoch(0) { How::Replace } else { How::LayOver }
@@ -33,41 +38,13 @@ impl How {
     }
 }
 
-/// What became of the call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The board shows the cut.
-    Written,
-    /// Refused: the board holds this version.
-    Other(String),
-    /// Refused: the board is newer already.
-    Newer(String),
-}
-
-impl Outcome {
-    /// Reads the function's reply.
-    pub fn of(reply: &[String]) -> Option<Outcome> {
-        match reply {
-            [what, _] if what == "written" => Some(Outcome::Written),
-            [what, stored] if what == "other" => Some(Outcome::Other(stored.clone())),
-            [what, stored] if what == "newer" => Some(Outcome::Newer(stored.clone())),
-            _ => None,
-        }
-    }
-}
-
 /// The call that brings the board to `cut`.
 pub fn call(context: &SinkContext, cut: &Cut, groups_max: usize, how: How) -> Call {
     let latest = context.views.iter().map(|view| keys::latest(&context.job, &view.name));
     let all_keys = std::iter::once(keys::asof(&context.job)).chain(latest).collect();
     let frontiers = frontiers(context, cut);
-    let mut arguments = vec![
-        how.name().to_owned(),
-        member::version_text(cut.previous_version),
-        member::version_text(cut.version),
-        groups_max.to_string(),
-        frontiers.len().to_string(),
-    ];
+    let mut arguments = mark::arguments(cut).to_vec();
+    arguments.extend([how.name().to_owned(), groups_max.to_string(), frontiers.len().to_string()]);
     arguments.extend(frontiers.into_iter().flat_map(|(field, value)| [field, value]));
     arguments.extend(cut.latest.iter().flat_map(|latest| entry(context, latest)));
     Call { operation: Operation::Board, keys: all_keys, arguments }
@@ -116,16 +93,8 @@ mod tests {
         assert_eq!(call.keys, ["{j}:asof"]);
         assert_eq!(
             call.arguments,
-            ["lay_over", "0000000000000000004", "0000000000000000009", "10", "2", "v", "0000000000000000009", "epoch", "3"]
+            [&mark::arguments(&cut)[..], &["lay_over", "10", "2", "v", "0000000000000000009", "epoch", "3"].map(str::to_owned)]
+                .concat()
         );
-    }
-
-    #[test]
-    fn replies_are_read() {
-        let reply = |what: &str| [what.to_owned(), "5".to_owned()];
-        assert_eq!(Outcome::of(&reply("written")), Some(Outcome::Written));
-        assert_eq!(Outcome::of(&reply("other")), Some(Outcome::Other("5".to_owned())));
-        assert_eq!(Outcome::of(&reply("newer")), Some(Outcome::Newer("5".to_owned())));
-        assert_eq!(Outcome::of(&reply("odd")), None);
     }
 }

@@ -5,27 +5,55 @@ use std::fmt;
 /// A Redis sink. Which views it keeps is decided by the cuts it is given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `redis://[user:password@]host:port[/db]` or `rediss://…`.
-    pub url: String,
-    /// A PEM file of the authority that signed the server's certificate, if not a public one.
+    /// Where it is.
+    pub servers: Servers,
+    /// A PEM file of the authority that signed the servers' certificates, if not a public one.
     pub tls_ca: Option<String>,
     /// A board hash per view is kept up to this many groups.
     pub board_groups_max: usize,
 }
 
+/// Addresses are `redis://[user:password@]host:port[/db]` or `rediss://…`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Servers {
+    /// One server.
+    One(String),
+    /// The primary that Sentinels name.
+    Sentinel {
+        /// The primary's address, in which the host is the name under which the Sentinels know it.
+        primary: String,
+        /// The Sentinels' addresses, each with its own login.
+        sentinels: Vec<String>,
+    },
+    /// Some servers of a cluster, all with one login; they know the others.
+    Cluster(Vec<String>),
+}
+
 impl Config {
     /// The address without the login, for messages.
     pub fn place(&self) -> String {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("redis", &self.url));
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        format!("{scheme}://{host}")
+        match &self.servers {
+            Servers::One(url) => place_of(url),
+            Servers::Sentinel { primary, .. } => format!("{} (by Sentinel)", place_of(primary)),
+            Servers::Cluster(seeds) => {
+                let seeds: Vec<String> = seeds.iter().map(|seed| place_of(seed)).collect();
+                format!("the cluster of {}", seeds.join(", "))
+            }
+        }
     }
+}
+
+/// An address without the login.
+pub(super) fn place_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{host}")
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("url", &self.place())
+            .field("servers", &self.place())
             .field("tls_ca", &self.tls_ca)
             .field("board_groups_max", &self.board_groups_max)
             .finish()
@@ -38,8 +66,13 @@ mod tests {
 
     #[test]
     fn a_password_is_never_printed() {
-        let config = Config { url: "rediss://me:p@ss@h:1/2".to_owned(), tls_ca: None, board_groups_max: 1 };
-        assert_eq!(config.place(), "rediss://h:1/2");
-        assert!(!format!("{config:?}").contains("p@ss"));
+        let url = || "rediss://me:p@ss@h:1/2".to_owned();
+        let of = |servers| Config { servers, tls_ca: None, board_groups_max: 1 };
+        let one = of(Servers::One(url()));
+        assert_eq!(one.place(), "rediss://h:1/2");
+        let watched = of(Servers::Sentinel { primary: url(), sentinels: vec![url()] });
+        for config in [one, watched, of(Servers::Cluster(vec![url(), url()]))] {
+            assert!(!format!("{config:?}").contains("p@ss"));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A connection to one server: address, login, TLS, time limits.
 
-use super::config::Config;
+use super::config::place_of;
 use super::error;
 use caudal_pipeline::ports::sink::SinkError;
 use redis::{
@@ -17,17 +17,78 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 /// The oldest server whose scripts can do what is needed, where it has no functions.
 const OLDEST_WITH_SCRIPTS: (u32, u32) = (6, 2);
 
-/// Connects and logs in.
-pub fn open(config: &Config) -> Result<Connection, SinkError> {
-    let info = info(config)?;
-    let login = info.redis_settings().clone();
-    let client = client(config, info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name()))?;
-    let failed = |error: RedisError| error::sink_error(&config.place(), "connect to Redis", &error);
-    let mut connection = client.get_connection_with_timeout(CONNECT_TIMEOUT).map_err(failed)?;
-    connection.set_read_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
-    connection.set_write_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
-    log_in(&mut connection, &login).map_err(failed)?;
-    Ok(connection)
+/// A server: where it is, how to log in there, and whom to trust.
+#[derive(Clone)]
+pub struct Address {
+    info: ConnectionInfo,
+    place: String,
+    tls_ca: Option<String>,
+}
+
+impl Address {
+    /// Of a URL.
+    pub fn of(url: &str, tls_ca: Option<&str>) -> Result<Address, SinkError> {
+        let place = place_of(url);
+        let info = url.into_connection_info();
+        let info = info.map_err(|error| SinkError::Stop(format!("{place} is not an address of a Redis server: {error}")))?;
+        if tls_ca.is_some() && !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Err(SinkError::Stop(format!("{place} is not encrypted, but an authority is given: write rediss://")));
+        }
+        Ok(Address { info, place, tls_ca: tls_ca.map(str::to_owned) })
+    }
+
+    /// Another server with the same login.
+    pub fn at(&self, host: &str, port: u16) -> Address {
+        let host = host.to_owned();
+        let (scheme, addr) = match self.info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                let (insecure, tls_params) = (*insecure, tls_params.clone());
+                ("rediss", ConnectionAddr::TcpTls { host: host.clone(), port, insecure, tls_params })
+            }
+            _ => ("redis", ConnectionAddr::Tcp(host.clone(), port)),
+        };
+        Address {
+            info: self.info.clone().set_addr(addr),
+            place: format!("{scheme}://{host}:{port}"),
+            tls_ca: self.tls_ca.clone(),
+        }
+    }
+
+    /// The same for messages, without the login.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The host's name.
+    pub fn host(&self) -> String {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Connects and logs in.
+    pub fn open(&self) -> Result<Connection, SinkError> {
+        let failed = |error: RedisError| error::sink_error(&self.place, "connect to Redis", &error);
+        let mut connection = self.client()?.get_connection_with_timeout(CONNECT_TIMEOUT).map_err(failed)?;
+        connection.set_read_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
+        connection.set_write_timeout(Some(REPLY_TIMEOUT)).map_err(failed)?;
+        log_in(&mut connection, self.info.redis_settings()).map_err(failed)?;
+        Ok(connection)
+    }
+
+    fn client(&self) -> Result<Client, SinkError> {
+        let wrong = |error| SinkError::Stop(format!("{} is not an address of a Redis server: {error}", self.place));
+        // We log in ourselves.
+        let info = self.info.clone().set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Client::open(info).map_err(wrong);
+        }
+        // Two providers are linked in; the first to choose decides for the process, and any of them will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let root_cert = self.tls_ca.as_ref().map(|path| read(path)).transpose()?;
+        Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(wrong)
+    }
 }
 
 /// Says who we are and chooses the database. The client library would do it too, but hides what the server answers: a
@@ -42,59 +103,32 @@ fn log_in(connection: &mut Connection, login: &RedisConnectionInfo) -> Result<()
     }
 }
 
-fn info(config: &Config) -> Result<ConnectionInfo, SinkError> {
-    config.url.as_str().into_connection_info().map_err(|error| no_address(config, error))
-}
-
-fn no_address(config: &Config, error: RedisError) -> SinkError {
-    SinkError::Stop(format!("{} is not an address of a Redis server: {error}", config.place()))
-}
-
-fn client(config: &Config, info: ConnectionInfo) -> Result<Client, SinkError> {
-    let place = config.place();
-    let wrong = |error: RedisError| no_address(config, error);
-    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        return match &config.tls_ca {
-            None => Client::open(info).map_err(wrong),
-            Some(_) => Err(SinkError::Stop(format!("{place} is not encrypted, but an authority is given: write rediss://"))),
-        };
-    }
-    // Two providers are linked in; the first to choose decides for the process, and any of them will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let root_cert = config.tls_ca.as_ref().map(|path| read(path)).transpose()?;
-    Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(wrong)
-}
-
 fn read(path: &str) -> Result<Vec<u8>, SinkError> {
     std::fs::read(path).map_err(|cause| SinkError::Stop(format!("cannot read the authority's certificate {path}: {cause}")))
 }
 
 /// Refuses a server that is too old for everything; one that does not tell its version is given the benefit of doubt.
-pub fn check_version(config: &Config, connection: &mut Connection) -> Result<(), SinkError> {
+pub fn check_version(place: &str, connection: &mut Connection) -> Result<(), SinkError> {
     let info = match redis::cmd("INFO").arg("server").query::<String>(connection) {
         Ok(info) => info,
-        Err(error) if error.is_io_error() => return Err(error::sink_error(&config.place(), "ask Redis for its version", &error)),
+        Err(error) if error.is_io_error() => return Err(error::sink_error(place, "ask Redis for its version", &error)),
         Err(_) => return Ok(()),
     };
     match version(&info) {
-        Some(found) if found < OLDEST_WITH_SCRIPTS => Err(SinkError::Stop(format!(
-            "{} is Redis {}.{}: version 7 or newer is needed, or Valkey",
-            config.place(),
-            found.0,
-            found.1
-        ))),
+        Some(found) if found < OLDEST_WITH_SCRIPTS => {
+            Err(SinkError::Stop(format!("{place} is Redis {}.{}: version 7 or newer is needed, or Valkey", found.0, found.1)))
+        }
         _ => Ok(()),
     }
 }
 
 /// What in the server's settings endangers what is kept there, in words; empty when nothing does or nothing is told.
-pub fn warnings(config: &Config, connection: &mut Connection) -> Vec<String> {
+pub fn warnings(place: &str, connection: &mut Connection) -> Vec<String> {
     let Ok(info) = redis::cmd("INFO").arg("memory").query::<String>(connection) else { return vec![] };
     eviction(&info)
         .map(|policy| {
             format!(
-                "{} drops keys when its memory is full (maxmemory-policy {policy}): rows and board would vanish without a trace; set noeviction",
-                config.place()
+                "{place} drops keys when its memory is full (maxmemory-policy {policy}): rows and board would vanish without a trace; set noeviction"
             )
         })
         .into_iter()
@@ -141,8 +175,7 @@ mod tests {
 
     #[test]
     fn an_authority_without_encryption_is_a_mistake() {
-        let config = Config { url: "redis://h:1".to_owned(), tls_ca: Some("ca.pem".to_owned()), board_groups_max: 1 };
-        let Err(SinkError::Stop(said)) = client(&config, info(&config).unwrap()).map(|_| ()) else { panic!("it must stop") };
+        let Err(SinkError::Stop(said)) = Address::of("redis://h:1", Some("ca.pem")).map(|_| ()) else { panic!("it must stop") };
         assert!(said.contains("rediss://"), "{said}");
     }
 
@@ -169,10 +202,7 @@ mod tests {
     /// AUTH a wrong password.
     #[test]
     fn only_a_login_that_is_wrong_stops_the_sink() {
-        let open = |answer| {
-            let url = server(answer);
-            super::open(&Config { url, tls_ca: None, board_groups_max: 1 }).map(|_| ())
-        };
+        let open = |answer| Address::of(&server(answer), None).unwrap().open().map(|_| ());
         assert!(open("+OK").is_ok());
         for passing in ["-ERR max number of clients reached", "-LOADING Redis is loading the dataset in memory"] {
             let Err(SinkError::Retry(said)) = open(passing) else { panic!("{passing} is worth trying again") };

@@ -76,7 +76,7 @@ fn by_code(code: &str, details: &str) -> Refusal {
 }
 
 /// Of several errors in one pipeline the gravest decides.
-fn gravity(refusal: &Refusal) -> u8 {
+pub fn gravity(refusal: &Refusal) -> u8 {
     match refusal {
         Refusal::Unknown => 0,
         Refusal::Passing => 1,
@@ -104,7 +104,7 @@ pub fn sink_error(place: &str, attempted: &str, error: &RedisError) -> SinkError
             "{said}; a key of this job holds something else: remove it, or use another database or job name"
         )),
         Refusal::Cluster => SinkError::Stop(format!(
-            "{said}; this server is a member of a cluster, which is not supported: name a server of its own"
+            "{said}; this server is a member of a cluster: name it and others under `cluster`, in place of `url`"
         )),
         Refusal::Passing | Refusal::FunctionsMissing | Refusal::Unknown => SinkError::Retry(said),
     }

@@ -96,23 +96,64 @@ local function sweep(key, now)
   return redis.call('HLEN', key)
 end
 
--- board: the frontiers' key and the board hashes; then how (follow | lay_over | replace), the version it follows, its
--- own version, the number of groups a hash may have, the number of frontiers, (field, value) for each, and
--- (which key, view, group, expires or '', member or '') for each newest row.
--- Returns what became of it (written | other | newer) and the version that was stored.
+-- What the parts of a cut say of earlier ones, at args[first]: how losses are looked for (check, or while rows are
+-- written again: begins | continues), whether that ends ('ends' or ''), the version it follows, its own version, the page
+-- before it ('' for none), and this page ('' when it is the last). A mark is a hash: v, the newest cut that was written
+-- whole; page, the last page of one that was not; lost_after, from which version on writes were lost, until it ends.
+local MARK = 6
+
+-- Whether what the writer was told is written is not there: the server has gone back.
+local function lacks(key, args, first, stored)
+  local look, previous, version, before, page = args[first], args[first + 2], args[first + 3], args[first + 4], args[first + 5]
+  if look == 'check' and redis.call('HEXISTS', key, 'lost_after') == 1 then return true end
+  if look ~= 'begins' and tonumber(previous) > 0 and stored < previous then return true end
+  if before == '' or stored >= version then return false end
+  local marked = redis.call('HGET', key, 'page') or ''
+  return marked ~= before and (page == '' or marked ~= page)
+end
+
+-- mark: a mark's key; then what is said above. Returns what became of it (written | lost) and the version that was stored.
+local function mark(keys, args, first)
+  local key, version, page = keys[1], args[first + 3], args[first + 5]
+  local stored = redis.call('HGET', key, 'v') or ''
+  if lacks(key, args, first, stored) then return {'lost', stored} end
+  if page ~= '' then
+    redis.call('HSET', key, 'page', page)
+  else
+    redis.call('HDEL', key, 'page')
+    if stored < version then redis.call('HSET', key, 'v', version) end
+  end
+  return {'written', stored}
+end
+
+-- lost: a mark's key; then a version of nothing. Says from which version on writes were lost, unless it is said already.
+local function lost(keys, args, first)
+  redis.call('HSETNX', keys[1], 'lost_after', redis.call('HGET', keys[1], 'v') or args[first])
+  return 1
+end
+
+-- board: the frontiers' key, which is a mark too, and the board hashes; then what is said above, how (follow | lay_over |
+-- replace), the number of groups a hash may have, the number of frontiers, (field, value) for each, and (which key,
+-- view, group, expires or '', member or '') for each newest row.
+-- Returns what became of it (written | other | newer | lost) and the version that was stored.
 local function board(keys, args, first)
-  local asof, how, previous, version, limit = keys[1], args[first], args[first + 1], args[first + 2], tonumber(args[first + 3])
+  local asof, ends, previous, version = keys[1], args[first + 1] == 'ends', args[first + 2], args[first + 3]
+  local how, limit = args[first + MARK], tonumber(args[first + MARK + 1])
   local stored = redis.call('HGET', asof, 'v') or ''
+  if lacks(asof, args, first, stored) then return {'lost', stored} end
+  if ends then redis.call('HDEL', asof, 'lost_after') end
   if stored > version then return {'newer', stored} end
   local follows = stored == previous or stored == version or (stored == '' and tonumber(previous) == 0)
   if how == 'follow' and not follows then return {'other', stored} end
-  if how == 'replace' then redis.call('DEL', unpack(keys)) end
-  if how == 'lay_over' and stored < previous and redis.call('HEXISTS', asof, 'lost_after') == 0 then
-    redis.call('HSET', asof, 'lost_after', stored == '' and string.rep('0', #version) or stored)
+  if how == 'replace' then
+    local lost_after = redis.call('HGET', asof, 'lost_after')
+    redis.call('DEL', unpack(keys))
+    if lost_after then redis.call('HSET', asof, 'lost_after', lost_after) end
   end
+  redis.call('HDEL', asof, 'page')
   local now = now_ms()
-  local frontiers = tonumber(args[first + 4])
-  local i = first + 5
+  local frontiers = tonumber(args[first + MARK + 2])
+  local i = first + MARK + 3
   for _ = 1, frontiers do
     redis.call('HSET', asof, args[i], args[i + 1])
     i = i + 2

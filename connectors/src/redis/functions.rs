@@ -21,16 +21,22 @@ pub enum Operation {
     Groups,
     /// The board.
     Board,
+    /// What a cut has written so far, and whether that of earlier ones is still there.
+    Mark,
+    /// That writes were lost.
+    Lost,
 }
 
 impl Operation {
-    const ALL: [Operation; 3] = [Operation::Rows, Operation::Groups, Operation::Board];
+    const ALL: [Operation; 5] = [Operation::Rows, Operation::Groups, Operation::Board, Operation::Mark, Operation::Lost];
 
     fn name(self) -> &'static str {
         match self {
             Operation::Rows => "rows",
             Operation::Groups => "groups",
             Operation::Board => "board",
+            Operation::Mark => "mark",
+            Operation::Lost => "lost",
         }
     }
 }

@@ -55,6 +55,11 @@ pub fn latest(job: &str, view: &str) -> String {
     format!("{{{job}}}:latest:{view}")
 }
 
+/// The mark of a cluster's primary that has keys with this tag. No view has an empty name.
+pub fn mark(job: &str, tag: u32) -> String {
+    format!("{job}::written:{{{tag}}}")
+}
+
 /// The board's frontiers.
 pub fn asof(job: &str) -> String {
     format!("{{{job}}}:asof")

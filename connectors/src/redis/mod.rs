@@ -5,6 +5,7 @@
 //! wind-farm:per_minute:groups:0 … 15  ZSET  score newest window end (ms), member group
 //! {wind-farm}:latest:per_minute       HASH  group → newest row
 //! {wind-farm}:asof                    HASH  v, epoch, complete_until:<view>, final_until:<view>
+//! wind-farm::written:{0}              HASH  v: in a cluster, one on each primary
 //! ```
 //!
 //! # What is written
@@ -21,11 +22,16 @@
 //! come first, the board last in one atomic call that names the version it follows, so that the board is never ahead
 //! of the rows and shows one cut only.
 //!
-//! A board that holds another version than the cut follows is one that a fail-over set back, or that a cut reached
-//! whose cursor was then lost. The cut's rows are then laid over what is stored, never over a newer board. If the
-//! board was *behind*, groups that changed in between and have not changed since are old until they change again:
-//! `{job}:asof` says so in `lost_after`, the version from which on calls were lost. A cut from the very beginning
-//! replaces the board whole and takes that mark away.
+//! A board that holds another version than the cut follows, though not an older one, is one that a cut reached whose
+//! cursor was then lost. The cut's rows are then laid over what is stored, never over a newer board.
+//!
+//! # Losses
+//!
+//! Redis forgets: a replica that takes over lacks what had not reached it, a server that restarts what it had not written
+//! down. A board that is older than what the cut follows shows it, and the cut is refused as
+//! [`SinkError::Lost`](caudal_pipeline::ports::sink::SinkError::Lost); [`mark`] says why that is enough. Then the whole
+//! board is written in one call, and every row that the ledger keeps again, with the version it had. Until that ends,
+//! `{job}:asof` has `lost_after`: rows by group that were written after this version may be old.
 //!
 //! A row is gone from its key once it has expired, and the key once its last row has. The index forgets a group when
 //! event time has passed its newest window's retention. `truncated:<view>` in `{job}:asof` marks a board hash that
@@ -33,21 +39,28 @@
 //!
 //! # Failure
 //!
-//! A server that is away, loading, failing over, full or read-only is tried again for ever. A refused login or
+//! A server that is away, loading, failing over, full or read-only is tried again for ever: the connection is dropped, and
+//! with Sentinels the primary looked up anew. A refused login or
 //! certificate, a missing permission, a key of a foreign type, a server older than 7 that has scripts switched off, or a
-//! member of a cluster stop the sink with what to do. Functions that were flushed are loaded again within the write.
+//! member of a cluster that is named as a server of its own stop the sink with what to do. Functions that were flushed are loaded again within the write.
 //! Dead letters are not kept here.
 
 mod board;
+mod cluster;
 pub mod config;
 mod connection;
 mod error;
 mod functions;
 pub mod keys;
+mod mark;
 mod member;
+mod node;
 mod replies;
 mod rows;
+mod sentinel;
+mod servers;
 mod sink;
+mod slots;
 
 pub use sink::RedisSink;
 

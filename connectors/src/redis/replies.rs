@@ -10,6 +10,12 @@ use redis::{Connection, ConnectionLike, RedisResult, Value};
 pub struct Replies<'a>(pub &'a mut Connection);
 
 impl Replies<'_> {
+    /// Sends commands and reads so many replies, refusals among them.
+    pub fn of(&mut self, commands: &[u8], count: usize) -> RedisResult<Vec<Value>> {
+        self.0.send_packed_command(commands)?;
+        (0..count).map(|_| self.next()).collect()
+    }
+
     fn next(&mut self) -> RedisResult<Value> {
         loop {
             match self.0.recv_response()? {
@@ -27,8 +33,7 @@ impl ConnectionLike for Replies<'_> {
     }
 
     fn req_packed_commands(&mut self, commands: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
-        self.0.send_packed_command(commands)?;
-        let replies: Vec<Value> = (0..offset + count).map(|_| self.next()).collect::<RedisResult<_>>()?;
+        let replies = self.of(commands, offset + count)?;
         Ok(replies.into_iter().skip(offset).collect())
     }
 

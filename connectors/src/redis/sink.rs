@@ -1,14 +1,14 @@
 //! The sink: rows in bounded pipelines, then the board.
 
-use super::board::{self, How, Outcome};
+use super::board::{self, How};
 use super::config::Config;
-use super::functions::{self, Call, Form};
+use super::functions::Call;
+use super::mark::{self, Outcome};
 use super::member::RESERVED;
-use super::replies::Replies;
-use super::{connection, error, rows};
+use super::servers::{self, Servers};
+use super::{keys, rows};
 use crate::context::SinkContext;
 use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
-use redis::{Connection, FromRedisValue, RedisError};
 
 /// Calls sent before their replies are awaited.
 const BATCH_CALLS_MAX: usize = 512;
@@ -16,16 +16,11 @@ const BATCH_CALLS_MAX: usize = 512;
 /// Bytes sent before replies are awaited; one call may be larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Rows and board of one job in one Redis server. The client blocks: a sink has a thread of its own.
+/// Rows and board of one job in Redis. The client blocks: a sink has a thread of its own.
 pub struct RedisSink {
     config: Config,
     context: SinkContext,
-    server: Option<Server>,
-}
-
-struct Server {
-    connection: Connection,
-    form: Form,
+    server: Option<Servers>,
 }
 
 impl RedisSink {
@@ -45,42 +40,49 @@ impl RedisSink {
 
     /// What in the server's settings endangers what is kept there, in words. Connects, and changes nothing.
     pub fn warnings(config: &Config) -> Result<Vec<String>, SinkError> {
-        let mut connection = connection::open(config)?;
-        connection::check_version(config, &mut connection)?;
-        Ok(connection::warnings(config, &mut connection))
+        servers::warnings(config)
     }
 
-    fn connect(&self) -> Result<Server, SinkError> {
+    fn connect(&self) -> Result<Servers, SinkError> {
         let refusals = Self::refusals(&self.context);
         if !refusals.is_empty() {
             return Err(SinkError::Stop(refusals.join("; ")));
         }
-        let mut connection = connection::open(&self.config)?;
-        connection::check_version(&self.config, &mut connection)?;
-        for warning in connection::warnings(&self.config, &mut connection) {
-            tracing::warn!(job = self.context.job, "{warning}");
+        Servers::connect(&self.config, &self.context.job)
+    }
+
+    fn write_cut(&self, server: &mut Servers, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
+        if cut.republished.is_some_and(|republished| republished.begins) {
+            // First of all: should we end now, whoever comes next finds that it has to begin.
+            let lost = mark::lost(keys::asof(&self.context.job));
+            server.run::<i64>("note a loss", &[lost])?;
         }
-        let form = functions::load(&mut connection).map_err(|error| self.failed("load functions", &error))?;
-        Ok(Server { connection, form })
-    }
-
-    fn failed(&self, attempted: &str, error: &RedisError) -> SinkError {
-        error::sink_error(&self.config.place(), attempted, error)
-    }
-
-    fn write_cut(&self, server: &mut Server, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
         let (calls, set_aside) = rows::calls(&self.context, &cut.rows, rows::MEMBER_BYTES_MAX);
         for batch in batches(&calls) {
-            server.run::<i64>(batch).map_err(|error| self.failed("write rows", &error))?;
+            server.run::<i64>("write rows", batch)?;
         }
+        self.mark(server, cut)?;
         if !cut.more {
             self.write_board(server, cut)?;
         }
         Ok(set_aside)
     }
 
-    fn write_board(&self, server: &mut Server, cut: &Cut) -> Result<(), SinkError> {
-        let mut outcome = self.call_board(server, cut, How::Follow)?;
+    /// Marks each primary of a cluster, and a page on the board.
+    fn mark(&self, server: &mut Servers, cut: &Cut) -> Result<(), SinkError> {
+        let job = &self.context.job;
+        let marks = server.tags().into_iter().map(|tag| keys::mark(job, tag)).chain(cut.more.then(|| keys::asof(job)));
+        let calls: Vec<Call> = marks.map(|key| mark::call(key, cut)).collect();
+        for outcome in self.call_marking(server, &calls)? {
+            if let Outcome::Lost(stored) = outcome {
+                return Err(self.lost(cut, &stored));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_board(&self, server: &mut Servers, cut: &Cut) -> Result<(), SinkError> {
+        let mut outcome = self.call_board(server, cut, How::at_first(cut))?;
         if let Outcome::Other(stored) = outcome {
             let how = How::after_refusal(cut);
             tracing::warn!(
@@ -106,35 +108,32 @@ impl RedisSink {
             Outcome::Other(stored) => {
                 Err(SinkError::Retry(format!("the board at {} moved to {stored} meanwhile", self.config.place())))
             }
+            Outcome::Lost(stored) => Err(self.lost(cut, &stored)),
         }
     }
 
-    fn call_board(&self, server: &mut Server, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
+    fn call_board(&self, server: &mut Servers, cut: &Cut, how: How) -> Result<Outcome, SinkError> {
         let call = board::call(&self.context, cut, self.config.board_groups_max, how);
-        let replies = server.run::<Vec<String>>(&[call]).map_err(|error| self.failed("write the board", &error))?;
-        let reply = replies.into_iter().next().unwrap_or_default();
-        Outcome::of(&reply).ok_or_else(|| SinkError::Stop(format!("{} answered the board with {reply:?}", self.config.place())))
-    }
-}
-
-impl Server {
-    /// Sends all calls, then reads all replies. Functions that are gone are loaded again, once: calls may be repeated.
-    fn run<T: FromRedisValue>(&mut self, calls: &[Call]) -> Result<Vec<T>, RedisError> {
-        match self.send(calls) {
-            Err(error) if error::refusal(&error) == error::Refusal::FunctionsMissing => {
-                self.form = functions::load(&mut self.connection)?;
-                self.send(calls)
-            }
-            done => done,
-        }
+        let outcomes = self.call_marking(server, &[call])?;
+        Ok(outcomes.into_iter().next().expect("a reply for each call"))
     }
 
-    fn send<T: FromRedisValue>(&mut self, calls: &[Call]) -> Result<Vec<T>, RedisError> {
-        let mut pipeline = redis::Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(functions::command(self.form, call));
-        }
-        pipeline.query(&mut Replies(&mut self.connection))
+    fn call_marking(&self, server: &mut Servers, calls: &[Call]) -> Result<Vec<Outcome>, SinkError> {
+        let replies = server.run::<Vec<String>>("write the board", calls)?;
+        let place = || self.config.place();
+        let outcome = |reply: Vec<String>| {
+            Outcome::of(&reply).ok_or_else(|| SinkError::Stop(format!("{} answered the board with {reply:?}", place())))
+        };
+        replies.into_iter().map(outcome).collect()
+    }
+
+    fn lost(&self, cut: &Cut, stored: &str) -> SinkError {
+        let holds = if stored.is_empty() { "nothing of this job" } else { stored };
+        SinkError::Lost(format!(
+            "{} has lost writes: it holds {holds}, and {} was written",
+            self.config.place(),
+            cut.previous_version.0
+        ))
     }
 }
 

@@ -83,9 +83,7 @@ pub fn cut(previous: i64, version: i64, rows: Vec<Row>) -> Cut {
         latest: rows.iter().map(latest).collect(),
         rows,
         progress: vec![progress; 2],
-        dead_letters: vec![],
-        events: vec![],
-        more: false,
+        ..Cut::default()
     }
 }
 

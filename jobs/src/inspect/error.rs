@@ -50,7 +50,7 @@ impl From<io::Error> for InspectError {
 impl From<SinkError> for InspectError {
     fn from(error: SinkError) -> InspectError {
         match error {
-            SinkError::Retry(why) => InspectError::Failed(why),
+            SinkError::Retry(why) | SinkError::Lost(why) => InspectError::Failed(why),
             SinkError::Stop(why) => InspectError::Refused(why),
         }
     }

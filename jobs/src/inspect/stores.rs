@@ -105,7 +105,7 @@ fn of_sink(job: &Job, sink: &SinkSpec, context: &SinkContext) -> Finding {
         }
     };
     let (condition, said) = found.unwrap_or_else(|error| match error {
-        SinkError::Retry(why) => (Condition::Away, vec![why]),
+        SinkError::Retry(why) | SinkError::Lost(why) => (Condition::Away, vec![why]),
         SinkError::Stop(why) => (Condition::Refused, vec![why]),
     });
     let said = said.iter().map(|line| masked(line, job)).collect();

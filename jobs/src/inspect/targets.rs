@@ -94,7 +94,7 @@ impl Target for Kafka {
 
     fn finish(&mut self) -> Result<(), InspectError> {
         self.producer.flush().map_err(|error| match error {
-            SinkError::Retry(why) | SinkError::Stop(why) => InspectError::Failed(why),
+            SinkError::Retry(why) | SinkError::Lost(why) | SinkError::Stop(why) => InspectError::Failed(why),
         })
     }
 }

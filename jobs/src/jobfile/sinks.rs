@@ -69,7 +69,11 @@ fn sink(
 fn kind(at: &At<'_>) -> Option<StoreSpec> {
     use caudal_connectors::{cassandra, file, kafka, redis};
     if at.has("redis") {
-        return Some(StoreSpec::Redis(redis::config::Config { url: String::new(), tls_ca: None, board_groups_max: 0 }));
+        return Some(StoreSpec::Redis(redis::config::Config {
+            servers: redis::config::Servers::One(String::new()),
+            tls_ca: None,
+            board_groups_max: 0,
+        }));
     }
     if at.has("cassandra") {
         return Some(StoreSpec::Cassandra(cassandra::config::Config {

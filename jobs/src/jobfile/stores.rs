@@ -8,7 +8,7 @@ use super::sources::properties;
 use caudal_connectors::cassandra::config::{Config as Cassandra, Create, Tls};
 use caudal_connectors::file::config::{OutputFormat, SinkConfig as Files};
 use caudal_connectors::kafka::config::SinkConfig as Kafka;
-use caudal_connectors::redis::config::Config as Redis;
+use caudal_connectors::redis::config::{Config as Redis, Servers};
 
 /// The port of Cassandra and Scylla where none is named.
 const CQL_PORT: u16 = 9042;
@@ -35,19 +35,68 @@ fn path(at: &At<'_>, key: &str, job_file: &str) -> Option<String> {
 }
 
 fn redis(at: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<Redis> {
-    let url = at.text_of("url")?;
-    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-        at.mistake_at("url", mistakes, "expected `redis://[user:password@]host:port[/db]`, or `rediss://…` with TLS");
-        return None;
-    }
-    if at.has("tls_ca") && url.starts_with("redis://") {
+    let primary = at.get("url").and_then(|url| redis_address(&url, mistakes));
+    let [sentinels, cluster] = ["sentinels", "cluster"].map(|key| at.get(key).map(|nodes| redis_addresses(&nodes, mistakes)));
+    let several = sentinels.iter().chain(&cluster).flatten().flatten();
+    let addresses: Vec<&String> = primary.iter().chain(several).collect();
+    if at.has("tls_ca") && !addresses.is_empty() && !addresses.iter().any(|url| url.starts_with("rediss://")) {
         at.mistake_at("tls_ca", mistakes, "the address has no TLS: write it with `rediss://`, or remove this");
     }
+    let servers = match (sentinels, cluster) {
+        (None, None) => Servers::One(primary?),
+        (Some(sentinels), None) => Servers::Sentinel { primary: primary?, sentinels: sentinels? },
+        (sentinels, Some(cluster)) => {
+            if sentinels.is_some() {
+                at.mistake_key("sentinels", mistakes, "a cluster replaces its primaries itself: remove this");
+            }
+            Servers::Cluster(one_cluster(at, cluster?, mistakes)?)
+        }
+    };
     Some(Redis {
-        url,
+        servers,
         tls_ca: path(at, "tls_ca", job_file),
         board_groups_max: usize::try_from(at.integer_of("board_groups_max")?).ok()?,
     })
+}
+
+fn redis_addresses(nodes: &At<'_>, mistakes: &mut Mistakes) -> Option<Vec<String>> {
+    if nodes.texts().is_empty() {
+        nodes.mistake(mistakes, "no server: name one, such as `redis://localhost:6379`");
+        return None;
+    }
+    let addresses: Vec<_> = nodes.items().iter().map(|node| redis_address(node, mistakes)).collect();
+    addresses.into_iter().collect()
+}
+
+/// Servers of a cluster have one login and one database.
+fn one_cluster(at: &At<'_>, urls: Vec<String>, mistakes: &mut Mistakes) -> Option<Vec<String>> {
+    let parts = |url: &String| -> (String, String) {
+        let (login, host) = url.rsplit_once('@').unwrap_or_else(|| url.split_once("//").unwrap_or(("", url)));
+        (login.to_owned(), host.split_once('/').map_or("", |(_, db)| db).to_owned())
+    };
+    let first = parts(urls.first()?);
+    if urls.iter().any(|url| parts(url).0 != first.0) {
+        at.mistake_at(
+            "cluster",
+            mistakes,
+            "servers of a cluster have one login: write the same user, password and scheme in all",
+        );
+        return None;
+    }
+    if urls.iter().any(|url| !matches!(parts(url).1.as_str(), "" | "0")) {
+        at.mistake_at("cluster", mistakes, "a cluster has one database: leave the number out");
+        return None;
+    }
+    Some(urls)
+}
+
+fn redis_address(at: &At<'_>, mistakes: &mut Mistakes) -> Option<String> {
+    let url = at.text()?;
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        at.mistake(mistakes, "expected `redis://[user:password@]host:port[/db]`, or `rediss://…` with TLS");
+        return None;
+    }
+    Some(url.to_owned())
 }
 
 fn cassandra(at: &At<'_>, job_file: &str, mistakes: &mut Mistakes) -> Option<Cassandra> {

@@ -47,6 +47,33 @@ impl SinkFailing<'_> {
     }
 }
 
+/// A sink's store has gone back to an earlier moment.
+pub struct SinkLost<'a> {
+    pub job: &'a str,
+    pub sink: &'a str,
+    pub why: &'a str,
+}
+
+impl SinkLost<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        warn!(caudal_job = self.job, sink = self.sink, "every row is written again: {}", self.why);
+    }
+}
+
+/// A sink's store holds everything again.
+pub struct SinkRestored<'a> {
+    pub job: &'a str,
+    pub sink: &'a str,
+}
+
+impl SinkRestored<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        info!(caudal_job = self.job, sink = self.sink, "every row is written again, the store lacks nothing");
+    }
+}
+
 /// A sink's store takes rows again.
 pub struct SinkRecovered<'a> {
     pub job: &'a str,

@@ -1,7 +1,7 @@
 //! A thread for each sink: asks the ledger what is owed, writes it, moves the cursor. A dead store delays only itself.
 
 use super::discovery::pause;
-use super::events::{SinkFailing, SinkRecovered, SinkStopped};
+use super::events::{SinkFailing, SinkLost, SinkRecovered, SinkRestored, SinkStopped};
 use super::{LOCK, RunError, Shared, Stop, Store};
 use crate::jobfile::{Emission, Job, SinkSpec, StoreSpec};
 use caudal_connectors::context::{SinkContext, ViewDescription};
@@ -43,6 +43,8 @@ pub struct SinkStatus {
     pub dead_letters: u64,
     /// Failed attempts since the start.
     pub retries: u64,
+    /// Times the store was found to have lost writes, since the start.
+    pub losses: u64,
     /// Rows that the store will never take, since the start.
     pub set_aside: u64,
     /// When it began to fail, microseconds since 1970.
@@ -252,6 +254,15 @@ impl SinkThread {
                     self.publish();
                     return;
                 }
+                Err(SinkError::Lost(why)) => {
+                    SinkLost { job: &self.shared.plan.name, sink: &self.name, why: &why }.emit();
+                    self.status.losses += 1;
+                    self.move_to(self.cursor.lost());
+                    self.publish();
+                    // At once, unless it goes on losing.
+                    pause(back_off.saturating_sub(BACK_OFF), &self.shared, Stop::Force);
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                }
                 Err(SinkError::Retry(why)) => {
                     self.ready = false;
                     self.status.retries += 1;
@@ -286,9 +297,11 @@ impl SinkThread {
         let began = Instant::now();
         let set_aside = self.store.write(&cut)?;
         self.measure(&cut, began.elapsed());
-        self.cursor = next;
-        self.cursors.lock().expect(LOCK).insert(self.name.clone(), self.cursor.clone());
+        self.move_to(next);
         self.status.state = SinkState::Ok;
+        if cut.republished.is_some_and(|republished| republished.ends) {
+            SinkRestored { job: &self.shared.plan.name, sink: &self.name }.emit();
+        }
         if self.status.failing_since.take().is_some() {
             SinkRecovered { job: &self.shared.plan.name, sink: &self.name, retries: self.status.retries }.emit();
         }
@@ -302,8 +315,16 @@ impl SinkThread {
         Ok(true)
     }
 
+    /// The cursor is durable with the next checkpoint.
+    fn move_to(&mut self, cursor: Cursor) {
+        self.cursor = cursor;
+        self.cursors.lock().expect(LOCK).insert(self.name.clone(), self.cursor.clone());
+    }
+
     fn measure(&self, cut: &Cut, took: Duration) {
-        let versions = cut.rows.iter().map(|row| row.version.0).filter(|version| *version >= self.started_us);
+        // What is written again was readable before.
+        let since = cut.republished.map_or(self.started_us, |_| self.started_us.max(cut.previous_version.0 + 1));
+        let versions = cut.rows.iter().map(|row| row.version.0).filter(|version| *version >= since);
         self.shared.durations.written(&self.name, took);
         self.shared.durations.readable(&self.name, versions, super::clock::wall_us());
     }

@@ -23,6 +23,7 @@ mod event_pipeline;
 mod expected;
 mod growth;
 mod load;
+mod lost;
 mod process;
 mod readme;
 mod redis;

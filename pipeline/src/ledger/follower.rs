@@ -11,6 +11,7 @@
 use super::board::Board;
 use super::key::{Key, RowValue};
 use super::owed::{Effect, Passings, Rule, expiry};
+use super::republication::{Again, Republication};
 use super::scan::{End, Range, Snapshot};
 use super::table::Stored;
 use super::{EpochInfo, Ledger};
@@ -64,7 +65,7 @@ const EVENTS_BYTES_MAX: usize = 16 << 20;
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// By view: when it was last written.
-type Turns = BTreeMap<u32, (Epoch, Version)>;
+pub(super) type Turns = BTreeMap<u32, (Epoch, Version)>;
 
 /// How far a sink has written. Durable in checkpoints; a sink repeats what lies beyond with the same versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,16 +80,19 @@ pub struct Cursor {
     pub every: Turns,
     /// Events are written up to here: behind `epoch` while the sink catches up.
     pub events: Epoch,
+    /// The store has lost writes: what was written is written again.
+    pub republication: Option<Republication>,
     /// Within a cut in pages. Not durable: after a restart its pages come again, as of a later epoch.
     #[serde(skip)]
-    page: Option<Page>,
+    pub(super) page: Option<Page>,
 }
 
 /// Pages of the cut up to `to` are written, up to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Page {
+pub(super) struct Page {
     to: Epoch,
     next: Key,
+    number: u32,
 }
 
 impl Cursor {
@@ -105,7 +109,17 @@ impl Cursor {
 
     /// Whether everything up to `epoch` is written, also of views that waited for their turn.
     pub fn has_passed(&self, epoch: Epoch) -> bool {
-        self.oldest() >= epoch
+        self.oldest() >= epoch && self.republication.is_none()
+    }
+
+    /// The same, after the store has lost writes: all that the ledger keeps goes there again, once.
+    pub fn lost(&self) -> Cursor {
+        Cursor { republication: Some(Republication::of(self)), page: None, ..self.clone() }
+    }
+
+    /// Whether the next cut begins a republication.
+    fn begins(&self) -> bool {
+        self.republication.as_ref().is_some_and(Republication::begins)
     }
 
     /// Whether a view waits for its turn.
@@ -116,15 +130,17 @@ impl Cursor {
 
 /// See the module.
 pub struct Follower {
-    plan: Arc<Plan>,
+    pub(super) plan: Arc<Plan>,
     /// In the order of their rows' keys.
-    kept: Vec<Kept>,
+    pub(super) kept: Vec<Kept>,
     dead_letters: bool,
     events: Option<KeptEvents>,
-    page_bytes_max: usize,
+    pub(super) page_bytes_max: usize,
     boards: BTreeMap<u32, Board>,
     /// The cut that is being taken in pages.
     paged: Option<Between>,
+    /// The republication under way.
+    pub(super) again: Option<Again>,
     /// The cursor of the last cut: whoever comes with it has written that cut.
     offered: Option<Cursor>,
 }
@@ -133,8 +149,17 @@ impl Follower {
     /// A follower of these views, and of dead letters if wanted.
     pub fn new(plan: Arc<Plan>, mut kept: Vec<Kept>, dead_letters: bool) -> Follower {
         kept.sort_by_key(|kept| kept.view);
-        let (boards, page_bytes_max) = (BTreeMap::new(), PAGE_BYTES_MAX);
-        Follower { plan, kept, dead_letters, events: None, page_bytes_max, boards, paged: None, offered: None }
+        Follower {
+            plan,
+            kept,
+            dead_letters,
+            events: None,
+            page_bytes_max: PAGE_BYTES_MAX,
+            boards: BTreeMap::new(),
+            paged: None,
+            again: None,
+            offered: None,
+        }
     }
 
     /// The same, of accepted events too.
@@ -149,14 +174,24 @@ impl Follower {
 
     /// What is owed after `cursor`, and the cursor once it is written; `None` if there is nothing new. A cut that would
     /// be too large comes in pages, all of them as of the same epoch; only with the last does the cursor's epoch move.
+    /// After a loss old rows come with each cut, until there are no more.
     pub fn cut(&mut self, ledger: &Ledger, cursor: &Cursor) -> Result<Option<(Cut, Cursor)>, RunError> {
         let written = self.offered.take().is_some_and(|offered| offered == *cursor);
-        self.boards.values_mut().for_each(|board| board.told |= written && cursor.page.is_none());
+        let told = |board: &mut Board| board.told = (board.told || written && cursor.page.is_none()) && !cursor.begins();
+        self.boards.values_mut().for_each(told);
+        let Some((mut cut, mut next)) = self.newly_owed(ledger, cursor)? else { return Ok(None) };
+        self.add_old_rows(ledger, cursor, &mut cut, &mut next)?;
+        self.offered = (!cut.more).then(|| next.clone());
+        Ok(Some((cut, next)))
+    }
+
+    /// The cut without what is given again.
+    fn newly_owed(&mut self, ledger: &Ledger, cursor: &Cursor) -> Result<Option<(Cut, Cursor)>, RunError> {
         let paged = self.paged.take();
         if let Some(page) = &cursor.page
             && let Some(between) = paged.filter(|between| between.is_at(cursor, page))
         {
-            return self.page(ledger, between, &page.next).map(Some);
+            return self.page(ledger, between, &page.next, page.number).map(Some);
         }
         let Some(between) = self.between(ledger, cursor, false) else { return Ok(None) };
         let first = Key::from_bytes(Vec::new());
@@ -164,14 +199,15 @@ impl Follower {
             return Ok(Some(found));
         }
         let between = self.between(ledger, cursor, true).expect("what is owed does not become less");
-        self.page(ledger, between, &first).map(Some)
+        self.page(ledger, between, &first, 0).map(Some)
     }
 
     /// What lies between the cursor and the ledger's end; `None` if nothing does. With `boards`, all that boards need too.
     fn between(&self, ledger: &Ledger, cursor: &Cursor, boards: bool) -> Option<Between> {
         let end = ledger.read().end();
         let events_reach = self.events.is_none() || end.epoch == cursor.events;
-        if end.epoch == cursor.epoch && events_reach && !(end.finished && cursor.waits()) {
+        let nothing_to_repeat = cursor.republication.is_none();
+        if end.epoch == cursor.epoch && events_reach && !(end.finished && cursor.waits()) && nothing_to_repeat {
             return None;
         }
         let wanted = |end: End, info: &EpochInfo| {
@@ -185,7 +221,7 @@ impl Follower {
         };
         let ((rules, every, dead_letters), snapshot) = ledger.snapshot(wanted)?;
         let (epoch, version, watermarks) = (snapshot.end, snapshot.info.opened, snapshot.info.watermarks.clone());
-        let next = Cursor { epoch, version, watermarks, every, events: epoch, page: None };
+        let next = Cursor { epoch, version, watermarks, every, events: epoch, republication: None, page: None };
         let from = Cursor { page: None, ..cursor.clone() };
         Some(Between { from, next, rules, dead_letters, snapshot, gone: BTreeMap::new() })
     }
@@ -200,7 +236,8 @@ impl Follower {
                 continue;
             };
             let last = cursor.every.get(&kept.view).copied().unwrap_or((cursor.epoch, cursor.version));
-            let due = end.finished || info.opened.0 - last.1.0 >= every.0;
+            // A republication begins with whole boards: all of them as of this cut.
+            let due = end.finished || info.opened.0 - last.1.0 >= every.0 || cursor.begins();
             next.insert(kept.view, if due { (end.epoch, info.opened) } else { last });
             rules.extend(due.then(|| (kept.clone(), rule.since(last.0))));
         }
@@ -230,14 +267,15 @@ impl Follower {
     }
 
     /// A page of a cut; the last one has the boards, read from the snapshot.
-    fn page(&mut self, ledger: &Ledger, mut between: Between, first: &Key) -> Result<(Cut, Cursor), RunError> {
+    fn page(&mut self, ledger: &Ledger, mut between: Between, first: &Key, number: u32) -> Result<(Cut, Cursor), RunError> {
         let mut passings = Passings::new(ledger, between.from.epoch, between.next.epoch);
-        let mut cut = self.new_cut(&between);
+        let mut cut = Cut { page: number, ..self.new_cut(&between) };
         let next = between.fill(&mut cut, first, self.page_bytes_max, &mut passings)?;
         between.note_gone(&cut.rows);
         let found = if let Some(next) = next {
             (cut.more, cut.progress) = (true, Vec::new());
-            (cut, Cursor { page: Some(Page { to: between.next.epoch, next }), ..between.from.clone() })
+            let page = Page { to: between.next.epoch, next, number: number + 1 };
+            (cut, Cursor { page: Some(page), ..between.from.clone() })
         } else {
             let in_pages = !first.bytes().is_empty();
             for (kept, rule) in between.rules.iter().filter(|(kept, _)| kept.board_groups_max > 0) {
@@ -273,7 +311,6 @@ impl Follower {
         if let Some(kept) = self.events {
             (next.events, cut.events) = events(kept, ledger, between)?;
         }
-        self.offered = Some(next.clone());
         Ok((cut, next))
     }
 

@@ -13,12 +13,14 @@ mod follower;
 mod key;
 mod merge;
 mod owed;
+mod republication;
 mod scan;
 mod table;
 
 pub use follower::{Cursor, Emission, Follower, Kept, KeptEvents};
 pub use key::{RowKey, RowValue};
 pub use merge::Keep;
+pub use republication::Republication;
 
 use crate::operators::collect::EpochPart;
 use crate::ports::blobs::{BlobError, Blobs};

@@ -57,7 +57,7 @@ pub(super) struct Rule {
     before: EventTime,
     now: EventTime,
     /// Changes after this epoch are owed.
-    after: Epoch,
+    pub after: Epoch,
 }
 
 impl Rule {
@@ -105,6 +105,19 @@ impl Rule {
             _ if self.waits() && end <= self.now => Some(self.later(end, value)),
             _ if self.emission == Emission::OnComplete => value.was_complete.then_some(Effect::Change),
             _ => (!self.waits()).then_some(Effect::Change),
+        }
+    }
+
+    /// Whether the row was ever given to the store, and why it was last.
+    pub fn was_given(&self, end: EventTime, value: &RowValue) -> Option<Effect> {
+        let gone_too = match self.emission {
+            Emission::OnUpdate | Emission::Every(_) => true,
+            Emission::OnComplete => value.was_complete,
+            Emission::OnFinal => false,
+        };
+        match value.state {
+            RowState::Gone => gone_too.then_some(Effect::Change),
+            _ => self.shows(end, value),
         }
     }
 

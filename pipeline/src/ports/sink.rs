@@ -122,9 +122,10 @@ pub struct Cut {
     pub version: Version,
     /// The version of `from`, which the board in the store must hold.
     pub previous_version: Version,
-    /// Rows due, each with its newest value, ordered by (view, end, group, start).
+    /// Rows due, each with its newest value, ordered by (view, end, group, start); then, in the same order, rows that are
+    /// written again.
     pub rows: Vec<Row>,
-    /// The newest row of every group that `rows` touched, where a board is kept.
+    /// The newest row of every group that rows due have touched, where a board is kept.
     pub latest: Vec<Latest>,
     /// For each view of the plan.
     pub progress: Vec<ViewProgress>,
@@ -135,6 +136,19 @@ pub struct Cut {
     pub events: Vec<EventRow>,
     /// Another page of the same cut follows: `to` is not reached yet.
     pub more: bool,
+    /// How many pages of the same cut were before this one.
+    pub page: u32,
+    /// The store has lost writes, and is given again what it was given before.
+    pub republished: Option<Republished>,
+}
+
+/// How far it is with giving everything again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Republished {
+    /// The first cut since the loss: `latest` is the newest row of every group.
+    pub begins: bool,
+    /// With this cut the store holds everything again.
+    pub ends: bool,
 }
 
 impl Default for ViewProgress {
@@ -161,12 +175,17 @@ pub enum SinkError {
     /// The store refuses the table or the login: stop this sink, keep its rows in the ledger, say why.
     #[error("{0}")]
     Stop(String),
+    /// The store no longer holds what earlier cuts wrote: a fail-over, a restart from nothing. Write all of it again, by
+    /// cuts that say `republished`.
+    #[error("{0}")]
+    Lost(String),
 }
 
 /// One outside store.
 pub trait Sink: Send {
     /// Connects and makes or checks tables and functions. Called before the first cut and again after an error.
     fn prepare(&mut self) -> Result<(), SinkError>;
-    /// Writes the whole cut, or fails having perhaps written a part, which is then repeated.
+    /// Writes the whole cut, or fails having perhaps written a part, which is then repeated. A store that can lose writes
+    /// looks whether it has, and says so by [`SinkError::Lost`] until a cut comes that begins a republication.
     fn write(&mut self, cut: &Cut) -> Result<Vec<SetAside>, SinkError>;
 }

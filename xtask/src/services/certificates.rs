@@ -1,4 +1,5 @@
-//! An authority of a day and a server certificate for `127.0.0.1` and `localhost`, made by openssl.
+//! An authority of a day and a certificate for `127.0.0.1` and `localhost`, made by openssl: for servers, also towards one
+//! another.
 
 use super::StartError;
 use super::folder::Folder;
@@ -16,7 +17,7 @@ pub const SERVER_KEY: &str = "server.key";
 /// The server's certificate alone.
 pub const SERVER_CERTIFICATE: &str = "server.crt";
 
-const NAMES: &str = "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth\n";
+const NAMES: &str = "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n";
 
 /// Makes all of them in `folder`.
 pub fn make(folder: &Folder) -> Result<(), StartError> {
@@ -33,4 +34,13 @@ pub fn make(folder: &Folder) -> Result<(), StartError> {
         std::fs::read_to_string(&path).map_err(|cause| StartError(format!("cannot read {}: {cause}", path.display())))
     };
     folder.write(SERVER, &(read(SERVER_KEY)? + &read(SERVER_CERTIFICATE)?)).map(|_| ())
+}
+
+/// Puts those of one folder into another.
+pub fn copy(from: &Folder, to: &Folder) -> Result<(), StartError> {
+    for name in [CA, SERVER, SERVER_KEY, SERVER_CERTIFICATE] {
+        let (from, to) = (from.path().join(name), to.path().join(name));
+        std::fs::copy(&from, &to).map_err(|cause| StartError(format!("cannot copy {}: {cause}", from.display())))?;
+    }
+    Ok(())
 }

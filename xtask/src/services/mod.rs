@@ -20,6 +20,7 @@ pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod redis;
+pub mod redis_group;
 
 use folder::Folder;
 use process::Process;

@@ -25,12 +25,19 @@ pub struct RedisOptions {
 
 /// Starts a server and returns once it serves clients.
 pub fn start(options: &RedisOptions) -> Result<Running, StartError> {
-    let folder = Folder::new("redis")?;
     let [port] = ports::free()?;
-    if options.tls {
-        certificates::make(&folder)?;
+    start_with(options, port, "", None)
+}
+
+/// The same on this port, with more lines in its configuration, and the certificate of another one.
+pub fn start_with(options: &RedisOptions, port: u16, lines: &str, other: Option<&Running>) -> Result<Running, StartError> {
+    let folder = Folder::new("redis")?;
+    match other {
+        _ if !options.tls => {}
+        None => certificates::make(&folder)?,
+        Some(other) => certificates::copy(&other.folder, &folder)?,
     }
-    folder.write("redis.conf", &configuration(options, &folder, port))?;
+    folder.write("redis.conf", &(configuration(options, &folder, port) + lines))?;
     let process = serve(&folder)?;
     Ok(Running { address: format!("127.0.0.1:{port}"), variable: "CAUDAL_TEST_REDIS", process, folder })
 }
@@ -55,7 +62,12 @@ fn serve(folder: &Folder) -> Result<Process, StartError> {
 
 /// `redis.conf`, line by line.
 fn configuration(options: &RedisOptions, folder: &Folder, port: u16) -> String {
-    let mut text = format!("bind 127.0.0.1\ndir {}\nappendonly yes\nappendfsync always\nsave \"\"\n", folder.path().display());
+    format!("appendonly yes\nappendfsync always\nsave \"\"\n{}", access(options, folder, port))
+}
+
+/// Where it listens and to whom.
+pub(super) fn access(options: &RedisOptions, folder: &Folder, port: u16) -> String {
+    let mut text = format!("bind 127.0.0.1\ndir {}\n", folder.path().display());
     text += &match options.tls {
         false => format!("port {port}\n"),
         true => format!(

@@ -7,7 +7,7 @@ use crate::jobfile::shape::{Key, Keys, Names, Shape, Zero, optional, required};
 pub static SINK: Shape = Shape::Map(&Keys { keys: SINK_KEYS, one_of: &["redis", "cassandra", "kafka", "file", "embedded"] });
 
 static SINK_KEYS: &[Key] = &[
-    optional("redis", &Shape::Map(&Keys::of(REDIS)), "Redis 7, Valkey"),
+    optional("redis", &Shape::Map(&Keys { keys: REDIS, one_of: &["url", "cluster"] }), "Redis 7, Valkey"),
     optional("cassandra", &Shape::Map(&Keys::of(CASSANDRA)), "Cassandra, Scylla"),
     optional("kafka", &KAFKA, "topics of a Kafka cluster"),
     optional("file", &FILE, "a file for each view"),
@@ -20,7 +20,9 @@ static SINK_KEYS: &[Key] = &[
 const NO_RETAIN: &str = "a retain of zero keeps nothing: leave it out to keep rows for ever";
 
 static REDIS: &[Key] = &[
-    required("url", &Shape::Text, "`redis://[user:password@]host:port[/db]` or `rediss://…`"),
+    optional("url", &Shape::Text, "`redis://[user:password@]host:port[/db]` or `rediss://…`"),
+    optional("cluster", &Shape::OneOrMany(&Shape::Text), "addresses of some servers of a cluster, all with one login"),
+    optional("sentinels", &Shape::OneOrMany(&Shape::Text), "addresses of Sentinels; the url's host is then the primary's name"),
     optional("tls_ca", &Shape::Text, "PEM file of the authority behind the server's certificate"),
     optional("board_groups_max", &Shape::Integer(1, 10_000_000), "groups of a view up to which its newest rows are on the board"),
 ];

@@ -13,6 +13,7 @@ pub(super) struct Sinks {
     frontier: GaugeVec,
     behind: GaugeVec,
     retries: IntCounterVec,
+    losses: IntCounterVec,
     rows: IntCounterVec,
     set_aside: IntCounterVec,
     dead_letters: IntCounterVec,
@@ -40,6 +41,11 @@ impl Sinks {
                 labels,
             ),
             retries: sheet.counters("caudal_sink_retries_total", "Failed attempts to write, since the start.", labels),
+            losses: sheet.counters(
+                "caudal_sink_losses_total",
+                "Times the store had lost writes, which were then written again, since the start.",
+                labels,
+            ),
             rows: sheet.counters("caudal_sink_rows_total", "Rows written, since the start.", labels),
             set_aside: sheet.counters("caudal_sink_set_aside_total", "Rows the store will never take, since the start.", labels),
             dead_letters: sheet.counters("caudal_sink_dead_letters_total", "Dead letters written, since the start.", labels),
@@ -63,6 +69,7 @@ impl Sinks {
             self.frontier.with_label_values(&labels).set(seconds(status.written.0));
         }
         self.retries.with_label_values(&labels).inc_by(status.retries);
+        self.losses.with_label_values(&labels).inc_by(status.losses);
         self.rows.with_label_values(&labels).inc_by(status.rows);
         self.set_aside.with_label_values(&labels).inc_by(status.set_aside);
         self.dead_letters.with_label_values(&labels).inc_by(status.dead_letters);

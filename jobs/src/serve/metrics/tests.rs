@@ -36,6 +36,7 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
         state: SinkState::Retrying("away".into()),
         written: Version(500_000),
         retries: 2,
+        losses: 1,
         rows: 8,
         ..SinkStatus::default()
     };
@@ -104,6 +105,7 @@ fn figures_come_out_under_their_names() {
         r#"caudal_sink_readable_seconds_sum{caudal_job="wind-farm",sink="cold"} 1.1"#,
         r#"caudal_sink_readable_seconds_count{caudal_job="wind-farm",sink="cold"} 2"#,
         r#"caudal_sink_retries_total{caudal_job="wind-farm",sink="cold"} 2"#,
+        r#"caudal_sink_losses_total{caudal_job="wind-farm",sink="cold"} 1"#,
         r#"caudal_sink_rows_total{caudal_job="wind-farm",sink="cold"} 8"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
