@@ -5,6 +5,8 @@
 mod cuts;
 #[path = "redis/lost.rs"]
 mod lost;
+#[path = "redis/trouble.rs"]
+mod trouble;
 
 use caudal_connectors::redis::RedisSink;
 use caudal_connectors::redis::config::{Config, Servers};

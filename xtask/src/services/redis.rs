@@ -49,6 +49,13 @@ pub fn restart(running: &mut Running) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The same, without waiting until it serves clients: it may be loading.
+pub fn restart_at_once(running: &mut Running) -> Result<(), StartError> {
+    running.process.kill();
+    running.process = Process::spawn("redis-server", &running.folder, &["redis-server", "redis.conf"])?;
+    Ok(())
+}
+
 /// The PEM file of the authority that signed a TLS server's certificate.
 pub fn ca(running: &Running) -> String {
     running.folder.path().join(certificates::CA).display().to_string()
