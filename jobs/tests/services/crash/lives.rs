@@ -51,8 +51,8 @@ impl Stage {
     }
 
     fn enters(&self, binary: &Binary) {
-        self.change(|now| *now = Now { operators: Some(binary.operators()), began: Instant::now(), live: None, ..*now });
-        self.change(|now| now.life += 1);
+        let (operators, began) = (Some(binary.operators()), Instant::now());
+        self.change(|now| *now = Now { life: now.life + 1, operators, began, live: None, counts: now.counts });
     }
 
     /// The board was found at this version.
