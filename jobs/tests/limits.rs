@@ -21,7 +21,7 @@ views:
 fn run(folder: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
     command.arg("run").arg(folder.join("job.yaml")).arg("--state").arg(folder.join("state"));
-    command.args(["--until-end", "--workers", "2"]).args(more).output().unwrap()
+    command.args(["--workers", "2"]).args(more).output().unwrap()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_group_too_many_ends_the_run_and_a_higher_limit_goes_on() {
         assert!(said.contains(refused), "{said}");
     }
 
-    let second = run(&folder, &["--set", "limits.groups=5"]);
+    let second = run(&folder, &["--until-end", "--set", "limits.groups=5"]);
     assert_eq!(second.status.code(), Some(0), "{}", String::from_utf8_lossy(&second.stderr));
     let store = Store::open(&folder.join("state").join("declared").join("store.sqlite")).unwrap();
     let row = |row: &serde_json::Map<String, serde_json::Value>| {

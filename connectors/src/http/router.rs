@@ -83,7 +83,8 @@ async fn take(
         append(target, partition, records).await?
     };
     let status = if bound(target, partition, offsets.end).await { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let answer = |(offset, refused): (u64, Option<Rejection>)| match refused {
+    // What is not bound yet may be judged by a process with other tables.
+    let answer = |(offset, refused): (u64, Option<Rejection>)| match refused.filter(|_| status == StatusCode::OK) {
         None => json!({"partition": partition, "offset": offset}),
         Some(refused) => {
             let (reason, path) = (refused.reason.name(), refused.violations.first().map_or("", |first| &*first.path));
@@ -199,8 +200,11 @@ async fn append(target: &Target, partition: i32, records: Vec<NewRecord>) -> Res
         Ok((offsets.clone(), offsets.zip(records).map(verdict).collect()))
     };
     let appended = tokio::task::spawn_blocking(work).await;
-    let appended =
-        appended.map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("appending ended unexpectedly: {e}")))?;
+    let appended = appended.map_err(|error| {
+        let why = format!("appending ended unexpectedly: {error}");
+        (target.intake.failed)(why.clone());
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+    })?;
     match appended {
         Ok(appended) => Ok(appended),
         Err(error @ LocalLogError::TooLarge { .. }) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),

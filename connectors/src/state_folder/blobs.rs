@@ -45,7 +45,8 @@ impl Blobs for FolderBlobs {
         let _ = fs::remove_file(&temporary);
         let created = linked.map_err(|e| blob_error("write", name, e))?;
         // Also for a name that existed: its creator may have died before this very call.
-        sync_folder(folder).map_err(|e| blob_error("sync", name, e))?;
+        // What became of the name is not known if this fails, be it for want of space: never `Full`, after which one goes on.
+        sync_folder(folder).map_err(|e| BlobError::Io { attempted: "sync", name: name.to_owned(), cause: e.to_string() })?;
         Ok(created)
     }
 

@@ -1,10 +1,15 @@
 //! What state may hold at run time by the declared limits (SEMANTICS 27).
+//!
+//! W moves at an epoch's end only, so that whatever is in flight may lie in state beside what the horizons keep there.
 
 use super::rows::Rows;
 use super::{ahead, id_count, spaced};
 use crate::plan::Plan;
 use crate::state::Held;
 use std::collections::BTreeMap;
+
+/// A message in flight is counted with so many bytes at least.
+const MESSAGE_BYTES_MIN: u64 = 64;
 
 /// The ids and rows that the memory bound is computed from; what no declared limit bounds is not in it.
 #[derive(Clone, Debug)]
@@ -17,9 +22,12 @@ impl Ceilings {
     /// Of a job that pauses intake at so many bytes in flight.
     pub fn of(plan: &Plan, in_flight_bytes_max: u64) -> Ceilings {
         let ids = (0..).zip(&plan.streams).filter(|(_, stream)| stream.deduplicate.is_some());
-        let ids = ids.filter_map(|(at, stream)| Some((at, id_count(stream, &plan.limits, in_flight_bytes_max)?)));
-        let rows = |view: usize| Rows::of(plan, view, ahead(plan, view, in_flight_bytes_max));
-        Ceilings { ids: ids.collect(), rows: (0..plan.views.len()).map(|view| (view as u32, rows(view))).collect() }
+        let in_flight = in_flight_bytes_max / MESSAGE_BYTES_MIN;
+        let ids = ids.filter_map(|(at, stream)| Some((at, id_count(stream, &plan.limits, in_flight_bytes_max)? + in_flight)));
+        let rows = |view: usize| Rows::of(plan, view, ahead(plan, view, in_flight_bytes_max)).plus(in_flight);
+        let declared = |view: &usize| !plan.views[*view].group.is_empty();
+        let rows = (0..plan.views.len()).filter(declared).map(|view| (view as u32, rows(view)));
+        Ceilings { ids: ids.collect(), rows: rows.collect() }
     }
 
     /// The first limit that state is beyond, with what would help.
@@ -37,7 +45,7 @@ impl Ceilings {
         });
         ids.or_else(|| {
             held.rows.iter().find_map(|(at, &rows)| {
-                let of = &self.rows[at];
+                let of = self.rows.get(at)?;
                 let most = of.rows.filter(|most| rows > *most)?;
                 let (why, limit) = of.allowed_by();
                 Some(format!(

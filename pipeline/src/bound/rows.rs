@@ -33,6 +33,8 @@ pub(super) struct Rows {
     /// Rows that hold any number of records besides: sessions that have been going on for long.
     endless: u64,
     row_bytes: u64,
+    /// Rows leave with W.
+    windowed: bool,
     /// How it came about, for people.
     shape: String,
 }
@@ -69,13 +71,14 @@ impl Rows {
             records,
             endless: if session { groups.or(rows).unwrap_or(0) } else { 0 },
             row_bytes: if indexed { INDEXED_ROW_BYTES } else { ROW_BYTES },
+            windowed: true,
             shape: format!("{} {shape}", spaced(windows)),
         }
     }
 
     fn unwindowed(groups: Option<u64>) -> Rows {
         let shape = "one row a group for ever".to_owned();
-        Rows { groups, rows: groups, records: None, endless: 0, row_bytes: ROW_BYTES, shape }
+        Rows { groups, rows: groups, records: None, endless: 0, row_bytes: ROW_BYTES, windowed: false, shape }
     }
 
     /// Records in a row where they are spread evenly.
@@ -109,6 +112,14 @@ impl Rows {
             (Some(rows), None) => format!("{} rows: one for each record; limits.groups would say less", spaced(rows)),
             (Some(_), Some(groups)) => format!("{} × {} groups{}", self.shape, spaced(groups), self.records_each()),
         }
+    }
+
+    /// With so many rows more, unless there is one a group for ever.
+    pub(super) fn plus(mut self, rows: u64) -> Rows {
+        if self.windowed {
+            self.rows = self.rows.map(|of_limits| of_limits.saturating_add(rows));
+        }
+        self
     }
 
     /// What so many rows come from, for people, and the limit that would allow more.

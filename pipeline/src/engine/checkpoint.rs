@@ -80,10 +80,15 @@ impl Job {
         let epoch = self.manifest.epoch;
         self.manifest.ledger = self.ledger.seal(&self.keep)?;
         let name = format!("state/{:010}-{:020}", self.generation, epoch.0);
-        self.manifest.state.extend(state::write(&*self.blobs, &name, &self.changed)?);
+        let written = state::write(&*self.blobs, &name, &self.changed)?;
+        self.manifest.state.extend(written.clone());
         let bytes = postcard::to_stdvec(&self.manifest).expect("a manifest is plain data");
         let manifest = format!("manifest/{:010}-{:020}", self.generation, epoch.0);
-        self.blobs.create(&manifest, &bytes)?;
+        if let Err(error) = self.blobs.create(&manifest, &bytes) {
+            // On a full disk the next attempt needs the space.
+            written.iter().try_for_each(|file| self.blobs.delete(&file.name))?;
+            return Err(error.into());
+        }
         let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
         Ok(Written { checkpoint: Checkpoint { epoch, manifest, hash }, manifest: self.manifest })
     }

@@ -42,6 +42,7 @@ use crate::time::{Epoch, EventTime, Span, Version};
 use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError};
 use clock_guard::{Belief, ClockGuard};
 use epochs::SourceStream;
+use partitions::Positions;
 use saving::Checkpointing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
@@ -148,8 +149,8 @@ pub struct Engine {
     sources: BTreeMap<u32, SourceStream>,
     /// By source stream that has answered since the start: partitions that are not looked at yet.
     discovered: BTreeMap<u32, Vec<Discovered>>,
-    /// Streams whose newest answer is not compared with what was bound.
-    unchecked: BTreeSet<u32>,
+    /// Partitions whose first answer is not compared with this yet.
+    bound_at_start: Positions,
     replay: VecDeque<Bind>,
     in_flight: BTreeMap<Epoch, InFlight>,
     /// The live epoch being read, and when it was opened.
@@ -216,8 +217,7 @@ impl Engine {
     /// Once state is larger than the limits allow, nothing more is read, and the run ends in order. What is repeated was
     /// read under other limits, so it is weighed at its end.
     fn mind_the_limits(&mut self) {
-        if self.phase != Phase::Replaying
-            && self.over_limit.is_none()
+        if self.phase == Phase::Live
             && let Some(why) = self.ceilings.exceeded(&self.config.plan, &self.status.held)
         {
             self.alarms.push(format!("{why}: reading stops"));

@@ -40,7 +40,12 @@ pub(super) struct Checkpointing {
     /// Rows that changed since the newest checkpoint in the log, older ones first.
     unsaved: Arc<Vec<State>>,
     merging: Option<Merging>,
+    /// So many checkpoints pass before a merge is tried again.
+    merges_wait: u32,
 }
+
+/// A merge that found the disk full needs much space: it is not tried at every checkpoint.
+const CHECKPOINTS_AFTER_FULL: u32 = 30;
 
 /// Runs of state that are being made one.
 struct Merging {
@@ -67,6 +72,7 @@ impl Engine {
         now: Now,
     ) -> Result<(), EngineError> {
         self.take_merged()?;
+        let changed = changed.into_iter().filter(|state| !state.0.is_empty());
         Arc::make_mut(&mut self.checkpoint.unsaved).extend(changed);
         // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
         let cursors = self.cursors.lock().expect(CURSORS).clone();
@@ -99,8 +105,12 @@ impl Engine {
     }
 
     /// Merges the newest runs of state on a thread of its own, where that pays.
-    fn begin_merge(&mut self, checkpoint: &Manifest) {
-        if self.checkpoint.merging.is_some() {
+    pub(super) fn begin_merge(&mut self, epoch: Epoch, watermarks: Vec<EventTime>) {
+        if self.checkpoint.merging.is_some() || self.phase == Phase::Draining {
+            return;
+        }
+        if self.checkpoint.merges_wait > 0 {
+            self.checkpoint.merges_wait -= 1;
             return;
         }
         let sizes: Vec<u64> = self.checkpoint.files.iter().map(|file| file.bytes).collect();
@@ -108,9 +118,9 @@ impl Engine {
         if range.len() < 2 {
             return;
         }
-        let name = format!("state/{:010}-{:020}-merged", self.log.generation(), checkpoint.epoch.0);
+        let name = format!("state/{:010}-{:020}-merged", self.log.generation(), epoch.0);
         let (blobs, files) = (self.config.blobs.clone(), self.checkpoint.files[range.clone()].to_vec());
-        let (oldest, watermarks) = (range.start == 0, checkpoint.watermarks.clone());
+        let oldest = range.start == 0;
         let (send, result) = channel();
         self.checkpoint.merging = Some(Merging { range, name: name.clone(), result });
         std::thread::spawn(move || drop(send.send(state::merge(&*blobs, &name, &files, oldest, &watermarks))));
@@ -122,8 +132,11 @@ impl Engine {
         let merged = match merging.result.try_recv() {
             Err(TryRecvError::Empty) => return Ok(()),
             Ok(Ok(merged)) => Some(merged),
-            // Another one is tried after the next checkpoint.
-            Ok(Err(RunError::Blob(BlobError::Full { .. }))) => None,
+            Ok(Err(RunError::Blob(error @ BlobError::Full { .. }))) => {
+                self.checkpoint.merges_wait = CHECKPOINTS_AFTER_FULL;
+                self.alarms.push(format!("runs of state are not merged, the job goes on: {error}"));
+                None
+            }
             Ok(Err(error)) => return Err(EngineError::Failed(format!("state could not be merged: {error}"))),
             Err(TryRecvError::Disconnected) => {
                 return Err(EngineError::Failed("the thread that merged state has panicked".into()));
@@ -190,7 +203,7 @@ impl Engine {
         self.status.state_bytes = checkpoint::sizes(&manifest.state);
         self.checkpoint.unsaved = Arc::default();
         self.checkpoint.files.clone_from(&manifest.state);
-        self.begin_merge(&manifest);
+        self.begin_merge(manifest.epoch, manifest.watermarks.clone());
         self.finished.checkpoints.extend(self.checkpoint.last_us);
         self.tell_sources(&manifest);
         self.checkpoint.kept.push_back((self.checkpoint.slot, checkpoint, manifest));

@@ -3,6 +3,7 @@
 use super::checkpoint::{self, Manifest};
 use super::clock_guard::ClockGuard;
 use super::epochs::{self, SourceStream};
+use super::partitions;
 use super::saving::Checkpointing;
 use super::status::{Finished, Phase, Status};
 use super::tables::TableVersions;
@@ -63,6 +64,7 @@ impl Engine {
         if let Some(why) = ceilings.exceeded(&config.plan, &status.held).filter(|_| replay.is_empty() && !ended) {
             return Err(EngineError::Refused(why));
         }
+        let bound_at_start = partitions::bound_positions(&sources, &replay);
         let gauges = Arc::new(Gauges { collected: loaded_at.0.into(), ..Gauges::default() });
         let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
         let opened = manifest.as_ref().map_or(Version(0), |m| m.opened);
@@ -89,7 +91,7 @@ impl Engine {
             gauges,
             sources,
             discovered: BTreeMap::new(),
-            unchecked: BTreeSet::new(),
+            bound_at_start,
             replay,
             in_flight: BTreeMap::new(),
             open: None,
@@ -114,6 +116,9 @@ impl Engine {
             over_limit: None,
         };
         engine.assign_all();
+        // Processes that end before their second checkpoint merge too.
+        let watermarks = engine.status.watermarks.clone();
+        engine.begin_merge(loaded_at, watermarks);
         if ended && engine.phase == Phase::Live {
             engine.phase = Phase::Draining;
         }

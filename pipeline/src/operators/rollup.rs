@@ -238,10 +238,11 @@ impl Rows {
         }
     }
 
-    /// Rows: all, and those whose window has not ended at `watermark`.
+    /// Rows: those that are not final at `watermark`, though they leave an epoch later, and those whose window has not ended.
     fn held(&self, watermark: EventTime) -> (u64, u64) {
         let rows = |(_, rows): (&EventTime, &isize)| rows.unsigned_abs() as u64;
-        (self.ends.iter().map(rows).sum(), self.ends.range((Excluded(watermark), Unbounded)).map(rows).sum())
+        let not_final = self.ends.iter().filter(|(end, _)| !self.rules.is_final(**end, watermark));
+        (not_final.map(rows).sum(), self.ends.range((Excluded(watermark), Unbounded)).map(rows).sum())
     }
 }
 

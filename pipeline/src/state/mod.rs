@@ -153,6 +153,9 @@ impl Held {
 impl SaveState {
     /// Adds the rows of one operator.
     pub fn put(&self, operator: &str, mut rows: Vec<StateRow>) {
+        if rows.is_empty() {
+            return;
+        }
         self.state.borrow_mut().0.entry(operator.to_owned()).or_default().append(&mut rows);
     }
 
