@@ -155,3 +155,24 @@ fn the_reserve_is_given_back_once_and_made_again_at_the_next_start() {
     let _again = StateFolder::open(&folder.0, "wind", false).unwrap();
     assert_eq!(size(), Some(RESERVE_BYTES), "the next start sets it aside again");
 }
+
+/// A process that was stopped while it wrote a blob went on after another had taken over, and ended with "cannot write
+/// tables/…: No such file or directory" and exit code 1, as if a restart would help: the other one had removed its
+/// temporary file at its start.
+#[test]
+fn a_blob_is_written_though_another_process_tidies_up_meanwhile() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let folder = Folder::new("tidied");
+    let blobs = FolderBlobs::open(&folder.0).unwrap();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::SeqCst) {
+                FolderBlobs::open(&folder.0).unwrap();
+            }
+        });
+        let created: Vec<_> = (0..200).map(|n| blobs.create(&format!("log/{n}"), b"bytes")).collect();
+        ended.store(true, Ordering::SeqCst);
+        assert!(created.iter().all(|created| matches!(created, Ok(Created::New))), "{created:?}");
+    });
+}

@@ -11,6 +11,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+/// As many processes as that may start while one blob is written.
+const PUTS_MAX: u32 = 100;
+
 /// Immutable named bytes as files below a directory; `a/b` is the file `b` in the folder `a`.
 pub struct FolderBlobs {
     root: PathBuf,
@@ -37,13 +40,7 @@ impl Blobs for FolderBlobs {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
         let target = self.path("write", name)?;
         let folder = target.parent().expect("a blob lies below the root");
-        create_folders(folder).map_err(|e| blob_error("write", name, e))?;
-        let temporary = temporary(folder);
-        let written = write_synced(&temporary, bytes);
-        let linked = written.and_then(|()| link_if_absent(&temporary, &target));
-        // The bytes are reached through the target by now, or not wanted: what remains of the temporary name is tidiness.
-        let _ = fs::remove_file(&temporary);
-        let created = linked.map_err(|e| blob_error("write", name, e))?;
+        let created = put(folder, &target, bytes).map_err(|e| blob_error("write", name, e))?;
         // Also for a name that existed: its creator may have died before this very call.
         // What became of the name is not known if this fails, be it for want of space: never `Full`, after which one goes on.
         sync_folder(folder).map_err(|e| BlobError::Io { attempted: "sync", name: name.to_owned(), cause: e.to_string() })?;
@@ -96,6 +93,23 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// A process that takes over removes, at its start, what it finds half-written: the temporary file of a process that still
+/// writes, perhaps. Then it is written once more, so that what that process hears is that it is fenced.
+fn put(folder: &Path, target: &Path, bytes: &[u8]) -> io::Result<Created> {
+    let mut attempts = 0..PUTS_MAX;
+    loop {
+        create_folders(folder)?;
+        let temporary = temporary(folder);
+        let linked = write_synced(&temporary, bytes).and_then(|()| link_if_absent(&temporary, target));
+        // The bytes are reached through the target by now, or not wanted: what remains of the temporary name is tidiness.
+        let _ = fs::remove_file(&temporary);
+        match linked {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {}
+            linked => return linked,
+        }
+    }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

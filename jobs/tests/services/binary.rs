@@ -42,8 +42,8 @@ impl Binary {
         let number = std::fs::read_dir(state).unwrap().count();
         let printed = state.join(format!("printed-{number}"));
         let file = File::create(&printed).unwrap();
-        // Free now, and likely to be free in a moment.
-        let operators = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        // Free now, and in a moment: at an address that no client's connection begins from.
+        let operators = TcpListener::bind("127.0.0.77:0").and_then(|listener| listener.local_addr()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
         command.arg("run").args(jobs).arg("--state").arg(state.join("state")).args(["--operators", &operators.to_string()]);
         command.args(["--workers", &workers.to_string(), "--checkpoint-every", "1"]).args(more);
