@@ -22,6 +22,7 @@ impl Engine {
     /// Takes the next generation of the state, loads the newest checkpoint, and starts the workers. Replay and
     /// everything else happens in [`Engine::turn`].
     pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        refuse_early(&config, &CommitLog::peek(config.blobs.clone())?)?;
         let (mut log, mut records) = CommitLog::open(config.blobs.clone())?;
         check_fingerprint(last_fingerprint(&records), config.fingerprint)?;
         let mut alarms = Vec::new();
@@ -61,9 +62,6 @@ impl Engine {
             status.held = manifest.held.clone();
         }
         let ceilings = Ceilings::of(&config.plan, config.in_flight_bytes_max);
-        if let Some(why) = ceilings.exceeded(&config.plan, &status.held).filter(|_| replay.is_empty() && !ended) {
-            return Err(EngineError::Refused(why));
-        }
         let bound_at_start = partitions::bound_positions(&sources, &replay);
         let gauges = Arc::new(Gauges { collected: loaded_at.0.into(), ..Gauges::default() });
         let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
@@ -131,6 +129,25 @@ fn last_fingerprint(records: &[Slot]) -> Option<u64> {
         LogRecord::Generation(generation) => Some(generation.fingerprint),
         _ => None,
     })
+}
+
+/// What is refused for its state is refused before it takes the generation: the process that holds the state goes on.
+fn refuse_early(config: &EngineConfig, records: &[Slot]) -> Result<(), EngineError> {
+    check_fingerprint(last_fingerprint(records), config.fingerprint)?;
+    let newest = records.iter().rev().find_map(|(_, record)| match record {
+        LogRecord::Checkpoint(checkpoint) => config.blobs.read(&checkpoint.manifest).ok(),
+        _ => None,
+    });
+    // Damage is looked at later, with the checkpoint before.
+    let manifest = newest.and_then(|bytes| postcard::from_bytes::<Manifest>(&bytes).ok());
+    let Some(manifest) = manifest else { return Ok(()) };
+    check_fingerprint(Some(manifest.fingerprint), config.fingerprint)?;
+    let is_newer = |(_, record): &Slot| matches!(record, LogRecord::Bind(bind) if bind.epoch > manifest.epoch);
+    let exceeded = Ceilings::of(&config.plan, config.in_flight_bytes_max).exceeded(&config.plan, &manifest.held);
+    match exceeded.filter(|_| !manifest.ended && !records.iter().any(is_newer)) {
+        Some(why) => Err(EngineError::Refused(why)),
+        None => Ok(()),
+    }
 }
 
 /// State of another job or build is refused, not misread.
