@@ -119,14 +119,19 @@ pub fn newest(
 }
 
 fn open(blobs: &Arc<dyn Blobs>, generation: u64, checkpoint: &Checkpoint) -> Result<(Manifest, Saved, Ledger), String> {
+    let manifest = read(&**blobs, checkpoint)?;
+    let state = Saved::open(blobs.clone(), &manifest.state, &manifest.watermarks).map_err(|e| e.to_string())?;
+    let ledger = Ledger::open(blobs.clone(), generation, manifest.epoch, &manifest.ledger).map_err(|e| e.to_string())?;
+    Ok((manifest, state, ledger))
+}
+
+/// A checkpoint's manifest, if it is what was written.
+pub fn read(blobs: &dyn Blobs, checkpoint: &Checkpoint) -> Result<Manifest, String> {
     let bytes = blobs.read(&checkpoint.manifest).map_err(|e| e.to_string())?;
     if xxhash_rust::xxh3::xxh3_64(&bytes) != checkpoint.hash {
         return Err(format!("{} is damaged", checkpoint.manifest));
     }
-    let manifest: Manifest = postcard::from_bytes(&bytes).map_err(|e| format!("{} cannot be read: {e}", checkpoint.manifest))?;
-    let state = Saved::open(blobs.clone(), &manifest.state, &manifest.watermarks).map_err(|e| e.to_string())?;
-    let ledger = Ledger::open(blobs.clone(), generation, manifest.epoch, &manifest.ledger).map_err(|e| e.to_string())?;
-    Ok((manifest, state, ledger))
+    postcard::from_bytes(&bytes).map_err(|e| format!("{} cannot be read: {e}", checkpoint.manifest))
 }
 
 /// Deletes what the last two checkpoints do not list and the next will not, unless a process after `generation` has

@@ -135,12 +135,11 @@ fn last_fingerprint(records: &[Slot]) -> Option<u64> {
 fn refuse_early(config: &EngineConfig, records: &[Slot]) -> Result<(), EngineError> {
     check_fingerprint(last_fingerprint(records), config.fingerprint)?;
     let newest = records.iter().rev().find_map(|(_, record)| match record {
-        LogRecord::Checkpoint(checkpoint) => config.blobs.read(&checkpoint.manifest).ok(),
+        LogRecord::Checkpoint(checkpoint) => Some(checkpoint::read(&*config.blobs, checkpoint)),
         _ => None,
     });
-    // Damage is looked at later, with the checkpoint before.
-    let manifest = newest.and_then(|bytes| postcard::from_bytes::<Manifest>(&bytes).ok());
-    let Some(manifest) = manifest else { return Ok(()) };
+    // Damage is for the start to judge, which has the checkpoint before.
+    let Some(Ok(manifest)) = newest else { return Ok(()) };
     check_fingerprint(Some(manifest.fingerprint), config.fingerprint)?;
     let is_newer = |(_, record): &Slot| matches!(record, LogRecord::Bind(bind) if bind.epoch > manifest.epoch);
     let exceeded = Ceilings::of(&config.plan, config.in_flight_bytes_max).exceeded(&config.plan, &manifest.held);
