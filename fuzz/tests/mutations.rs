@@ -4,7 +4,7 @@
 //! long. An input that breaks a promise is printed; it then becomes a line of its target's inputs here.
 
 use caudal_fuzz::{commit_log, decoder, job_file, run};
-use caudal_pipeline::log::{Bind, Checkpoint, Generation, LogRecord, PartitionBind, StreamBind};
+use caudal_pipeline::log::{Bind, Checkpoint, Fingerprint, Generation, LogRecord, PartitionBind, StreamBind};
 use caudal_pipeline::record::{Offset, Partition, PartitionIndex};
 use caudal_pipeline::time::{Epoch, EventTime, Version};
 use rand::{RngExt, SeedableRng};
@@ -152,10 +152,11 @@ fn commit_logs() {
         idle: true,
     };
     let added = vec![(Partition { topic: "wind.north".into(), number: 3 }, Offset(5))];
+    let by = Fingerprint { job: 99, build: 1 };
     let stream = StreamBind { stream: 1, watermark: EventTime(77), added, partitions: vec![moved] };
     let records = [
-        LogRecord::Generation(Generation { generation: 3, fingerprint: 99, workers: 4 }),
-        LogRecord::Bind(Bind { epoch: Epoch(9), opened: Version(1 << 50), tables: 5, streams: vec![stream], closes: false }),
+        LogRecord::Generation(Generation { generation: 3, workers: 4 }),
+        LogRecord::Bind(Bind { epoch: Epoch(9), opened: Version(1 << 50), by, tables: 5, streams: vec![stream], closes: false }),
         LogRecord::Checkpoint(Checkpoint { epoch: Epoch(3), manifest: "manifest/3".into(), hash: 5 }),
     ];
     let bodies = records.iter().map(body);

@@ -20,6 +20,7 @@
 use caudal_connectors::state_folder::FolderBlobs;
 use caudal_jobs::load;
 use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase, Status};
+use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::made::MadeSource;
 use caudal_pipeline::ports::source::Source;
@@ -116,7 +117,7 @@ impl Run {
         let blobs = FolderBlobs::open(folder.join("blobs")).expect("the folder is ours");
         let engine = Engine::start(EngineConfig {
             plan,
-            fingerprint: 1,
+            fingerprint: Fingerprint::default(),
             workers: number("WORKERS", 2) as usize,
             blobs: Arc::new(blobs),
             sources: BTreeMap::from([(0, Arc::new(source.clone()) as Arc<dyn Source>)]),

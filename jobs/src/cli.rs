@@ -90,6 +90,10 @@ struct RunArgs {
     /// At the end close the input for ever: everything completes and the state is read-only.
     #[arg(long)]
     close: bool,
+    /// Read nothing new: finish what was bound, let the sinks catch up, make a last checkpoint and end. For what comes after
+    /// a crash of a build that is to be replaced.
+    #[arg(long, conflicts_with_all = ["until_end", "close"])]
+    drain: bool,
     /// Take the state over from a process that holds it.
     #[arg(long)]
     take_over: bool,
@@ -292,6 +296,7 @@ fn settings(args: &RunArgs, name: &str, public: &Arc<PublicPort>) -> Settings {
         take_over: args.take_over,
         until_end: args.until_end,
         close: args.close,
+        drain: args.drain,
         checkpoint_every: Span::seconds(args.checkpoint_every.into()),
         listen: public.clone(),
         ..defaults

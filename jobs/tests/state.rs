@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+#[path = "state/change.rs"]
+mod change;
+
 /// How long something is waited for that must happen.
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -21,6 +21,7 @@ use caudal_pipeline::aggregate::Aggregate;
 use caudal_pipeline::decode::*;
 use caudal_pipeline::engine::{Engine, EngineConfig, Now};
 use caudal_pipeline::hash::HashedMap;
+use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::*;
 use caudal_pipeline::ports::blobs::MemoryBlobs;
 use caudal_pipeline::ports::memory::MemorySource;
@@ -233,7 +234,7 @@ fn plan() -> Plan {
 fn engine(source: &MemorySource, workers: usize, latencies: &mut Vec<i64>) -> usize {
     let config = EngineConfig {
         plan: Arc::new(plan()),
-        fingerprint: 1,
+        fingerprint: Fingerprint::default(),
         workers,
         blobs: Arc::new(MemoryBlobs::default()),
         sources: BTreeMap::from([(0, Arc::new(source.clone()) as Arc<dyn Source>)]),

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::core::{Concatenate, OkErr, Probe};
 use timely::dataflow::operators::vec::unordered_input::{UnorderedHandle, UnorderedInput};
-use timely::dataflow::operators::{ActivateCapability, Exchange as _, vec::Map};
+use timely::dataflow::operators::vec::{Filter, Map};
+use timely::dataflow::operators::{ActivateCapability, Exchange as _};
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 
 /// Where a worker's reading side puts a stream's decoded records.
@@ -35,6 +36,8 @@ pub struct Shared {
     pub loaded: StateRows,
     /// The epoch of that state; effects begin with the next.
     pub loaded_at: Epoch,
+    /// For each view: the start of its first whole window.
+    pub begins: Arc<[EventTime]>,
     /// Messages whose epoch is not collected yet.
     pub retained: RetainedMessages,
 }
@@ -58,7 +61,7 @@ pub fn build(
     shared: Shared,
     send: impl FnMut(EpochPart) + 'static,
 ) -> (BTreeMap<usize, StreamPort>, ProbeHandle<u64>) {
-    let Shared { plan, ticks, loaded, loaded_at, retained } = shared;
+    let Shared { plan, ticks, loaded, loaded_at, begins, retained } = shared;
     let (save, first) = (SaveState::default(), loaded_at.next());
     let mut ports = BTreeMap::new();
     let mut accepted: Vec<StreamVec<'_, u64, Record>> = Vec::new();
@@ -86,7 +89,7 @@ pub fn build(
             let partials = epochs(records.clone(), Pipeline, "combine", first, ticks.clone(), Combine::new(&plan, index));
             let by_group = Exchange::new(|partial: &crate::operators::Partial| partial.group.route());
             let windows = Windows::new(&plan, index, &loaded, save.clone());
-            let rows = epochs(partials, by_group, "windows", first, ticks.clone(), windows);
+            let rows = shown(epochs(partials, by_group, "windows", first, ticks.clone(), windows), &begins);
             effects.push(rows.clone().map(Effect::Row));
             changes.insert(index, rows);
         }
@@ -97,7 +100,10 @@ pub fn build(
     for (index, view) in plan.views.iter().enumerate() {
         if let ViewInput::View { view: lower, .. } = &view.from {
             let below = upper.get(lower).unwrap_or_else(|| &changes[&view.stream]).clone();
-            let rows = rollup(below, &plan, index, &loaded, loaded_at, &ticks, save.clone());
+            // Of a lower row that starts before the view begins, nobody knows what it was.
+            let begin = begins[index];
+            let below = below.filter(move |row: &RowChange| row.start >= begin);
+            let rows = shown(rollup(below, &plan, index, &loaded, loaded_at, &ticks, save.clone()), &begins);
             effects.push(rows.clone().map(Effect::Row));
             upper.insert(index, rows);
         }
@@ -121,6 +127,13 @@ fn judged<'scope>(
     let by_partition = judge.routes_by_partition();
     let by_id = Exchange::new(move |record: &Record| Judge::route(by_partition, record));
     epochs(records, by_id, "judge", first, ticks.clone(), judge)
+}
+
+/// Rows whose window starts before their view begins lack what was read before the view was there: they are kept, as later
+/// windows may grow out of them, and not shown.
+fn shown<'scope>(rows: StreamVec<'scope, u64, RowChange>, begins: &Arc<[EventTime]>) -> StreamVec<'scope, u64, RowChange> {
+    let begins = begins.clone();
+    rows.filter(move |row: &RowChange| row.start >= begins[row.view as usize])
 }
 
 /// Accepted records, and the rest as effects, refusals where their messages are.

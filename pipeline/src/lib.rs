@@ -10,6 +10,7 @@
 //! - [`log`] binds what forms an epoch; [`watermark`] says how far event time is complete.
 //! - [`operators`]: timely operators and the differential region; [`state`], [`run`]: how they are saved.
 //! - [`ledger`]: every effect once, for any number of sinks.
+//! - [`positions`]: where what a changed job keeps is now.
 //! - [`bound`]: the memory that all this can take.
 
 pub mod aggregate;
@@ -27,6 +28,7 @@ pub mod operators;
 pub mod plan;
 pub mod planted;
 pub mod ports;
+pub mod positions;
 pub mod record;
 pub mod retained;
 pub mod run;

@@ -153,6 +153,8 @@ pub struct WorkerSetup {
     pub loaded: Arc<Saved>,
     /// Its epoch.
     pub loaded_at: Epoch,
+    /// For each view: the start of its first whole window.
+    pub begins: Arc<[EventTime]>,
     /// Shared figures.
     pub gauges: Arc<Gauges>,
     /// Intake pauses while more than this is in flight.
@@ -241,7 +243,7 @@ struct Worker {
 
 impl Worker {
     fn new(timely: &mut timely::worker::Worker, setup: WorkerSetup) -> Worker {
-        let WorkerSetup { plan, readers, commands, reports, loaded, loaded_at, gauges, in_flight_bytes_max } = setup;
+        let WorkerSetup { plan, readers, commands, reports, loaded, loaded_at, begins, gauges, in_flight_bytes_max } = setup;
         let (index, peers) = (timely.index(), timely.peers());
         let ticks = Ticks::default();
         let roots = (0..plan.streams.len()).map(|stream| root_of(&plan, stream) as u32).collect();
@@ -251,6 +253,7 @@ impl Worker {
             ticks: ticks.clone(),
             loaded: StateRows::new(loaded, index, peers),
             loaded_at,
+            begins,
             retained: retained.clone(),
         };
         let parts = reports.clone();

@@ -9,6 +9,7 @@ mod harness;
 use caudal_pipeline::bound::{Setting, bound, in_flight_bytes_max, total};
 use caudal_pipeline::engine::{Engine, EngineConfig, Status};
 use caudal_pipeline::ledger::{Cursor, Emission, Follower, Kept};
+use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::{Limits, Plan, ViewInput};
 use caudal_pipeline::ports::blobs::MemoryBlobs;
 use caudal_pipeline::ports::made::MadeSource;
@@ -130,7 +131,7 @@ fn memory_is_flat_over_an_hour_at_a_thousand_records_a_second() {
     let sources: BTreeMap<u32, Arc<dyn Source>> = BTreeMap::from([(0, Arc::new(source.clone()) as Arc<dyn Source>)]);
     let mut engine = Engine::start(EngineConfig {
         plan: plan.clone(),
-        fingerprint: 7,
+        fingerprint: Fingerprint { job: 7, build: 1 },
         workers: 2,
         blobs: Arc::new(MemoryBlobs::default()),
         sources,

@@ -10,6 +10,7 @@ use super::read::{Ending, Setting};
 use crate::jobfile::{Job, SourceSpec, tables};
 use caudal_connectors::kafka::config::Topics;
 use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase};
+use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::blobs::MemoryBlobs;
 use caudal_pipeline::ports::source::Source;
@@ -146,7 +147,7 @@ impl<'j> Stage<'j> {
     fn start(&mut self) -> Result<(), String> {
         let config = EngineConfig {
             plan: self.plan.clone(),
-            fingerprint: 1,
+            fingerprint: Fingerprint::default(),
             workers: self.workers,
             blobs: self.blobs.clone(),
             sources: self.feeds.iter().map(|(stream, feed)| (*stream, Arc::new(feed.clone()) as Arc<dyn Source>)).collect(),

@@ -1,7 +1,7 @@
 //! All of a job that alters its results, as one text: equal texts give equal results from equal records.
 //!
 //! Left out is what may change without a drain: limits, sinks, addresses and logins, start positions, table rows (the
-//! log binds their version). Lengths of time are written in microseconds, so that `60m` is `1h`. Contents of schemas are
+//! log binds their version). Lengths of time are written in their largest unit, so that `60m` is `1h`. Contents of schemas are
 //! in it, paths are not.
 
 use super::grammar::JOB;
@@ -47,7 +47,7 @@ fn canonical(shape: &'static Shape, node: &Node, key: &str) -> Json {
         }
         (Some(Shape::OneOrMany(item)), _) => Json::Array(vec![canonical(item, node, "")]),
         (Some(Shape::Duration(_) | Shape::WindowSize), Content::Scalar(s)) => {
-            units::duration(&s.text).map_or_else(|_| Json::from(s.text.as_str()), |span| Json::from(span.0))
+            units::duration(&s.text).map_or_else(|_| Json::from(s.text.as_str()), |span| Json::from(span.to_string()))
         }
         (Some(Shape::Bytes), Content::Scalar(s)) => units::bytes(&s.text).map_or(Json::Null, Json::from),
         // Nothing, `~` and `null` are one value.

@@ -4,7 +4,7 @@ use super::node::Node;
 use caudal_connectors::{cassandra, file, kafka, redis};
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::time::Span;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A job file, read and found right.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Job {
     pub fingerprint: String,
     /// The file with everything included, overridden, substituted and filled in.
     pub resolved: Node,
+    /// The texts of schemas, profiles and tables that it names, by path.
+    pub files: BTreeMap<String, String>,
     /// Texts that must never be shown.
     pub secrets: BTreeSet<String>,
 }

@@ -24,7 +24,9 @@ use super::surroundings::Surroundings;
 use super::tables::table;
 use super::views::{BuiltView, views};
 use caudal_pipeline::plan::{Limits, Plan, StreamInput, TablePlan};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Reads the job file at this path.
 pub fn read(file: &str, around: &Surroundings<'_>) -> Result<Job, Mistakes> {
@@ -37,9 +39,16 @@ pub fn read(file: &str, around: &Surroundings<'_>) -> Result<Job, Mistakes> {
     conform(&JOB, &root, "", &mut mistakes);
     mistakes.settle();
     defaults::fill(&JOB, &mut root, &defaults::tree());
-    let job = build(file, &root, secrets, around, &mut mistakes);
+    let files: RefCell<BTreeMap<String, String>> = RefCell::default();
+    let remembered = |path: &Path| {
+        let text = (around.file)(path)?;
+        files.borrow_mut().insert(path.display().to_string(), text.clone());
+        Ok(text)
+    };
+    let around = Surroundings { variable: around.variable, file: &remembered, overrides: Vec::new(), fits: around.fits };
+    let job = build(file, &root, secrets, &around, &mut mistakes);
     match job {
-        Some(job) if mistakes.is_empty() => Ok(job),
+        Some(job) if mistakes.is_empty() => Ok(Job { files: files.take(), ..job }),
         _ => Err(mistakes),
     }
 }
@@ -134,6 +143,7 @@ fn assemble(file: &str, at: &At<'_>, parts: Parts<'_>) -> Option<Job> {
         sinks: parts.sinks,
         fingerprint,
         resolved: at.node.clone(),
+        files: BTreeMap::new(),
         secrets: parts.secrets,
     })
 }

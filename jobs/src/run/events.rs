@@ -3,6 +3,7 @@
 //! ERROR wakes someone, WARN is looked at first, INFO is a change of state. The counts behind them are in the metrics.
 
 use caudal_pipeline::engine::Phase;
+use caudal_pipeline::time::EventTime;
 use tracing::{error, info, warn};
 
 /// The job does something else now.
@@ -17,6 +18,54 @@ impl PhaseChanged<'_> {
     pub fn emit(self) {
         let phase = format!("{:?}", self.phase).to_lowercase();
         info!(caudal_job = self.job, generation = self.generation, "the job is {phase}");
+    }
+}
+
+/// The job has gone on from the state of the one before.
+pub struct Changed<'a> {
+    pub job: &'a str,
+    /// Streams and views that it no longer has.
+    pub removed: &'a [String],
+}
+
+impl Changed<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let Changed { job, removed } = self;
+        match removed {
+            [] => info!(caudal_job = job, "the job has changed, and goes on from the state of the one before"),
+            removed => info!(caudal_job = job, "the job has changed, and goes on without {}", removed.join(", ")),
+        }
+    }
+}
+
+/// A view came to a job that had begun.
+pub struct ViewBegins<'a> {
+    pub job: &'a str,
+    pub view: &'a str,
+    pub begin: EventTime,
+}
+
+impl ViewBegins<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        info!(caudal_job = self.job, view = self.view, "the view has the windows that start at {} or later", self.begin);
+    }
+}
+
+/// A sink came to a job that had begun.
+pub struct SinkBegins<'a> {
+    pub job: &'a str,
+    pub sink: &'a str,
+    pub view: &'a str,
+    pub after: EventTime,
+}
+
+impl SinkBegins<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let SinkBegins { job, sink, view, after } = self;
+        info!(caudal_job = job, sink, view, "the sink is new, and has of this view the windows that end after {after}");
     }
 }
 

@@ -9,7 +9,9 @@
 //! Shutdown is a story: stop reading, drain, wait for the sinks, checkpoint, end. A dead sink delays only itself, and
 //! the end by no more than [`PATIENCE`].
 
+mod change;
 mod clock;
+mod difference;
 mod discovery;
 mod durations;
 mod events;
@@ -29,6 +31,7 @@ use caudal_connectors::state_folder::{StateFolder, StateFolderError};
 use caudal_pipeline::bound;
 use caudal_pipeline::decode::TableRows;
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
+use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
@@ -64,6 +67,8 @@ pub struct Settings {
     pub until_end: bool,
     /// Whether the input is closed for ever at the end.
     pub close: bool,
+    /// Whether nothing new is read: what was bound is finished, and a last checkpoint made.
+    pub drain: bool,
     /// Time between checkpoints.
     pub checkpoint_every: Span,
     /// The port for people and programs, opened only if the job takes events over HTTP; jobs of one process share it.
@@ -80,6 +85,7 @@ impl Settings {
             take_over: false,
             until_end: false,
             close: false,
+            drain: false,
             checkpoint_every: Span::seconds(60),
             listen: PublicPort::at(PublicPort::DEFAULT),
         }
@@ -112,6 +118,7 @@ impl From<EngineError> for RunError {
         match error {
             EngineError::Failed(why) => RunError::Failed(why),
             EngineError::Refused(why) => RunError::Refused(why),
+            EngineError::OtherJob { .. } => RunError::Refused(error.to_string()),
         }
     }
 }
@@ -266,11 +273,12 @@ impl Shared {
 }
 
 /// What a job is run with, once everything outside is known.
-struct Parts {
-    sources: BTreeMap<u32, Arc<dyn Source>>,
+struct Parts<'a> {
+    sources: Sources,
     sinks: Vec<sinks::Prepared>,
     intakes: intake::Intakes,
-    folder: StateFolder,
+    /// Its lock is held until after the last write.
+    folder: &'a StateFolder,
 }
 
 /// A sink that the process adds to those of the job file: complete rows of one view, to a screen.
@@ -298,13 +306,72 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     }
     intake::check_take_over(job, settings)?;
     let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
-    let sources::Built { sources, logs, began } = sources::build(job, &folder, &clock)?;
-    *shared.began.lock().expect(LOCK) = began;
-    let tables = job.tables.iter().zip(&job.plan.tables).map(|(source, plan)| table_rows(source, plan));
-    let tables = tables.collect::<Result<Vec<_>, RunError>>()?;
-    let intakes = intake::Intakes::open(job, logs, &tables, settings, shared)?;
+    change::keep(job, &folder)?;
     let mut sinks = sinks::build(job, &settings.state)?;
     sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
+    let prepare = || prepare(job, &folder, &sinks, settings, shared, &clock);
+    let ready = match prepare() {
+        Err(Unready::OtherJob(other)) => {
+            change::carry_over(job, other, &folder, settings, shared, &clock)?;
+            prepare()
+        }
+        ready => ready,
+    };
+    let (engine, sources, intakes) = ready?;
+    change::tell(&engine, job);
+    let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });
+    drive(engine, Parts { sources, sinks, intakes, folder: &folder }, settings, shared, &clock, &asked)
+}
+
+/// What a job runs with once it has started.
+type Ready = (Engine, Sources, intake::Intakes);
+
+/// Why it has not.
+enum Unready {
+    /// The state is another job's.
+    OtherJob(u64),
+    Failed(RunError),
+}
+
+impl From<EngineError> for Unready {
+    fn from(error: EngineError) -> Unready {
+        match error {
+            EngineError::OtherJob { job } => Unready::OtherJob(job),
+            error => Unready::Failed(error.into()),
+        }
+    }
+}
+
+impl From<RunError> for Unready {
+    fn from(error: RunError) -> Unready {
+        Unready::Failed(error)
+    }
+}
+
+impl From<Unready> for RunError {
+    fn from(why: Unready) -> RunError {
+        match why {
+            Unready::OtherJob(job) => EngineError::OtherJob { job }.into(),
+            Unready::Failed(error) => error,
+        }
+    }
+}
+
+type Sources = BTreeMap<u32, Arc<dyn Source>>;
+
+/// Opens sources and intakes, and starts the engine.
+fn prepare(
+    job: &Job,
+    folder: &StateFolder,
+    sinks: &[sinks::Prepared],
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    clock: &Clock,
+) -> Result<Ready, Unready> {
+    let sources::Built { sources, logs, began } = sources::build(job, folder, clock)?;
+    *shared.began.lock().expect(LOCK) = began;
+    let tables = tables(job)?;
+    let intakes = intake::Intakes::open(job, logs, &tables, settings, shared)?;
     let config = EngineConfig {
         plan: shared.plan.clone(),
         fingerprint: fingerprint(job),
@@ -317,20 +384,32 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
-    let engine = Engine::start(config)?;
-    drive(engine, Parts { sources, sinks, intakes, folder }, settings, shared, clock)
+    Ok((Engine::start(config)?, sources, intakes))
 }
 
-fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Shared>, clock: Clock) -> Result<(), RunError> {
+/// Runs an engine until `asked` ends it, or it ends by itself.
+fn drive(
+    mut engine: Engine,
+    parts: Parts<'_>,
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    clock: &Clock,
+    asked_to: &dyn Fn() -> Stop,
+) -> Result<(), RunError> {
     let Parts { sources, sinks, intakes, folder } = parts;
     let found = discovery::start(&sources, shared);
     let sinks = sinks::start(sinks, &engine, shared);
     let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
+    if asked_to() == Stop::Drain {
+        // Before anything new is read.
+        engine.stop(settings.close);
+        asked = Some(Instant::now());
+    }
     let outcome = loop {
         for (stream, partitions) in found.new_partitions() {
             match partitions {
                 Ok(partitions) => engine.discovered(stream, partitions),
-                Err(why) => return end(engine, sinks, intakes, shared, &folder, Err(RunError::Refused(why))),
+                Err(why) => return end(engine, sinks, intakes, shared, Err(RunError::Refused(why))),
             }
         }
         if let Err(error) = engine.turn(clock.now(), TURN) {
@@ -338,7 +417,8 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
         }
         shared.durations.finished(&engine.finished(), clock.now().running_us);
         sinks.wake();
-        intakes.pause(engine.phase(), shared.stopping(), engine.held_back());
+        let stop = asked_to();
+        intakes.pause(engine.phase(), stop, engine.held_back());
         let end = engine.ledger().end();
         if seen.replace(end) != Some(end) {
             let status = engine.status();
@@ -356,7 +436,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             published = Instant::now();
         }
         let finished = settings.until_end && engine.phase() == Phase::Live && engine.status().input_finished;
-        match shared.stopping() {
+        match stop {
             Stop::Force => {
                 break Err(RunError::Failed("forced to stop; what was not finished is repeated at the next start".into()));
             }
@@ -386,7 +466,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             break Err(RunError::Failed(why.into()));
         }
     };
-    end(engine, sinks, intakes, shared, &folder, outcome)
+    end(engine, sinks, intakes, shared, outcome)
 }
 
 fn end(
@@ -394,7 +474,6 @@ fn end(
     sinks: sinks::Running,
     intakes: intake::Intakes,
     shared: &Arc<Shared>,
-    folder: &StateFolder,
     outcome: Result<(), RunError>,
 ) -> Result<(), RunError> {
     publish(&mut engine, shared);
@@ -404,8 +483,6 @@ fn end(
     shared.stop(Stop::Force);
     sinks.end();
     engine.shut_down();
-    // The lock goes with the folder, after the last write.
-    let _ = folder.path();
     outcome
 }
 
@@ -422,6 +499,11 @@ fn publish(engine: &mut Engine, shared: &Shared) {
     }
 }
 
+fn tables(job: &Job) -> Result<Vec<TableRows>, RunError> {
+    let tables = job.tables.iter().zip(&job.plan.tables);
+    tables.map(|(source, plan)| table_rows(source, plan)).collect()
+}
+
 fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> Result<TableRows, RunError> {
     let text = std::fs::read_to_string(&source.path)
         .map_err(|error| RunError::Refused(format!("cannot read {}: {error}", source.path)))?;
@@ -429,8 +511,9 @@ fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> 
 }
 
 /// Of the job's meaning and of this build: what alters results.
-fn fingerprint(job: &Job) -> u64 {
-    caudal_pipeline::hash::route(format!("{}\n{}", env!("CARGO_PKG_VERSION"), job.fingerprint).as_bytes())
+fn fingerprint(job: &Job) -> Fingerprint {
+    let hash = caudal_pipeline::hash::route;
+    Fingerprint { job: hash(job.fingerprint.as_bytes()), build: hash(env!("CARGO_PKG_VERSION").as_bytes()) }
 }
 
 /// What a sink's thread writes to.

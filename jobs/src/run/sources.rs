@@ -119,7 +119,7 @@ pub fn profile_mistakes(spec: &GenerateSpec, mistakes: &[generate::Mistake]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use caudal_pipeline::log::{Bind, CommitLog, Generation, LogRecord, StreamBind};
+    use caudal_pipeline::log::{Bind, CommitLog, Fingerprint, Generation, LogRecord, StreamBind};
     use caudal_pipeline::record::{Offset, Partition};
     use caudal_pipeline::time::{Epoch, Version};
 
@@ -131,11 +131,19 @@ mod tests {
         let _ = std::fs::remove_dir_all(&path);
         let folder = StateFolder::open(&path, "late", false).unwrap();
         let (mut log, _) = CommitLog::open(folder.blobs()).unwrap();
-        log.append(&LogRecord::Generation(Generation { generation: 1, fingerprint: 7, workers: 1 })).unwrap();
+        log.append(&LogRecord::Generation(Generation { generation: 1, workers: 1 })).unwrap();
         assert!(!has_begun(0, &folder).unwrap());
         let added = vec![(Partition { topic: "t".into(), number: 0 }, Offset(5))];
         let streams = vec![StreamBind { added, ..StreamBind::default() }];
-        log.append(&LogRecord::Bind(Bind { epoch: Epoch(1), opened: Version(1), tables: 0, streams, closes: false })).unwrap();
+        log.append(&LogRecord::Bind(Bind {
+            epoch: Epoch(1),
+            opened: Version(1),
+            by: Fingerprint::default(),
+            tables: 0,
+            streams,
+            closes: false,
+        }))
+        .unwrap();
         assert!(has_begun(0, &folder).unwrap() && !has_begun(1, &folder).unwrap());
         drop(folder);
         std::fs::remove_dir_all(path).unwrap();

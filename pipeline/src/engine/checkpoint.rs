@@ -5,7 +5,7 @@
 //! manifest is a full list, and nothing that none lists is ever read. The last two checkpoints are kept.
 
 use crate::ledger::{Cursor, Keep, Ledger, RunEntry};
-use crate::log::{Checkpoint, LogRecord, Slot};
+use crate::log::{Checkpoint, Fingerprint, LogRecord, Slot};
 use crate::operators::collect::{Counts, RowCounts};
 use crate::ports::blobs::{BlobError, Blobs};
 use crate::record::{Offset, Partition};
@@ -24,7 +24,7 @@ pub struct Manifest {
     /// Its version.
     pub opened: Version,
     /// The job and build that wrote it.
-    pub fingerprint: u64,
+    pub fingerprint: Fingerprint,
     /// Positions and clocks of each source stream.
     pub streams: BTreeMap<u32, SourceState>,
     /// Verdicts so far.
@@ -43,6 +43,10 @@ pub struct Manifest {
     pub cursors: BTreeMap<String, Cursor>,
     /// The input had ended.
     pub ended: bool,
+    /// Views that came to a job which had begun, by name: they have the windows that start here or later.
+    pub begins: BTreeMap<String, EventTime>,
+    /// For each view, up to which window end the ledger may have forgotten rows.
+    pub forgotten: Vec<EventTime>,
 }
 
 /// A source stream's positions and clock.
@@ -82,16 +86,23 @@ impl Job {
         let name = format!("state/{:010}-{:020}", self.generation, epoch.0);
         let written = state::write(&*self.blobs, &name, &self.changed)?;
         self.manifest.state.extend(written.clone());
-        let bytes = postcard::to_stdvec(&self.manifest).expect("a manifest is plain data");
-        let manifest = format!("manifest/{:010}-{:020}", self.generation, epoch.0);
-        if let Err(error) = self.blobs.create(&manifest, &bytes) {
-            // On a full disk the next attempt needs the space.
-            written.iter().try_for_each(|file| self.blobs.delete(&file.name))?;
-            return Err(error.into());
+        match write_manifest(&*self.blobs, self.generation, &self.manifest) {
+            Ok(checkpoint) => Ok(Written { checkpoint, manifest: self.manifest }),
+            Err(error) => {
+                // On a full disk the next attempt needs the space.
+                written.iter().try_for_each(|file| self.blobs.delete(&file.name))?;
+                Err(error.into())
+            }
         }
-        let hash = xxhash_rust::xxh3::xxh3_64(&bytes);
-        Ok(Written { checkpoint: Checkpoint { epoch, manifest, hash }, manifest: self.manifest })
     }
+}
+
+/// Writes a manifest, and says what is to be appended to the log.
+pub fn write_manifest(blobs: &dyn Blobs, generation: u64, manifest: &Manifest) -> Result<Checkpoint, BlobError> {
+    let bytes = postcard::to_stdvec(manifest).expect("a manifest is plain data");
+    let name = format!("manifest/{generation:010}-{:020}", manifest.epoch.0);
+    blobs.create(&name, &bytes)?;
+    Ok(Checkpoint { epoch: manifest.epoch, manifest: name, hash: xxhash_rust::xxh3::xxh3_64(&bytes) })
 }
 
 /// The newest checkpoint of the log whose files all verify, with its state; failing ones are told by `alarm`.

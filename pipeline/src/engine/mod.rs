@@ -10,6 +10,7 @@
 //! The tick goes out before the append: only effects wait for durability. If the process stops in between, nothing of
 //! the epoch has left and it is formed anew.
 
+mod carry;
 mod checkpoint;
 mod clock_guard;
 mod drain;
@@ -21,6 +22,7 @@ mod start;
 mod status;
 mod tables;
 
+pub use carry::{Described, Standing, carry_over};
 pub use checkpoint::{Manifest, SourceState};
 pub use epochs::{Now, OPEN_EPOCHS_MAX, TICK};
 pub use lag::Lag;
@@ -29,7 +31,7 @@ pub use status::{Finished, HeldBack, Phase, Status};
 use crate::bound::Ceilings;
 use crate::decode::TableRows;
 use crate::ledger::{Batch, Cursor, Ledger};
-use crate::log::{Bind, CommitLog, LogError, LogRecord};
+use crate::log::{Bind, CommitLog, Fingerprint, LogError, LogRecord};
 use crate::operators::Tick;
 use crate::operators::collect::EpochPart;
 use crate::plan::{Plan, StreamInput};
@@ -57,6 +59,12 @@ pub enum EngineError {
     /// A restart will not help: fenced, foreign state, rewritten topic, unknown topic.
     #[error("{0}")]
     Refused(String),
+    /// The state is another job's; [`carry_over`] makes it this one's where it can be.
+    #[error("the state was written by a different job: going on would change what was promised")]
+    OtherJob {
+        /// [`Fingerprint::job`] of that job.
+        job: u64,
+    },
     /// A restart may help.
     #[error("{0}")]
     Failed(String),
@@ -95,7 +103,7 @@ pub struct EngineConfig {
     /// The job.
     pub plan: Arc<Plan>,
     /// Of all that alters results.
-    pub fingerprint: u64,
+    pub fingerprint: Fingerprint,
     /// Workers: threads of timely.
     pub workers: usize,
     /// Where state lives.
@@ -176,6 +184,9 @@ pub struct Engine {
     tables: TableVersions,
     ceilings: Ceilings,
     over_limit: Option<String>,
+    /// For each view, up to which window end the ledger may have forgotten rows.
+    forgotten: Vec<EventTime>,
+    new_sinks: BTreeMap<String, Vec<EventTime>>,
 }
 
 impl Engine {
@@ -404,7 +415,8 @@ impl Engine {
         let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
         if flight.bound.is_none() {
             let streams = epochs::bind(&mut self.sources, &reports, now);
-            let bind = Bind { epoch, opened: flight.opened, tables: self.tables.hash, streams, closes: flight.closes };
+            let (by, tables) = (self.config.fingerprint, self.tables.hash);
+            let bind = Bind { epoch, opened: flight.opened, by, tables, streams, closes: flight.closes };
             flight.watermarks = epochs::watermarks(&self.config.plan, &self.sources);
             flight.positions = states(&self.sources);
             flight.to_append = Some(LogRecord::Bind(bind));

@@ -90,8 +90,11 @@ impl Engine {
             ledger: Vec::new(),
             cursors: cursors.clone(),
             ended: self.ended,
+            begins: self.status.begins.clone(),
+            forgotten: self.forgotten.clone(),
         };
         let keep = self.keep(&cursors);
+        self.forgotten.iter_mut().zip(&keep.rows_until).for_each(|(so_far, until)| *so_far = (*so_far).max(*until));
         self.ledger.forget_epochs_before(keep.passed);
         let (blobs, ledger) = (self.config.blobs.clone(), self.ledger.clone());
         let changed = self.checkpoint.unsaved.clone();

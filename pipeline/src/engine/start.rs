@@ -1,5 +1,6 @@
 //! The start: generation, newest checkpoint that verifies, workers, and what is to be repeated.
 
+use super::carry::Standing;
 use super::checkpoint::{self, Manifest};
 use super::clock_guard::ClockGuard;
 use super::epochs::{self, SourceStream};
@@ -24,7 +25,6 @@ impl Engine {
     pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
         refuse_early(&config, &CommitLog::peek(config.blobs.clone())?)?;
         let (mut log, mut records) = CommitLog::open(config.blobs.clone())?;
-        check_fingerprint(last_fingerprint(&records), config.fingerprint)?;
         let mut alarms = Vec::new();
         let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
             .map_err(EngineError::Refused)?;
@@ -34,37 +34,39 @@ impl Engine {
             Some((slot, manifest, state, ledger)) => (Some(manifest), state, ledger, slot),
             None => (None, Saved::nothing(config.blobs.clone()), open_new_ledger(&config, log.generation())?, 0),
         };
-        // Of a log that was pruned since the last start, only the checkpoint knows who wrote it, and that it ended.
-        check_fingerprint(manifest.as_ref().map(|manifest| manifest.fingerprint), config.fingerprint)?;
         let tables = TableVersions::store(&config)?;
-        let generation =
-            Generation { generation: log.generation(), fingerprint: config.fingerprint, workers: config.workers as u32 };
+        let generation = Generation { generation: log.generation(), workers: config.workers as u32 };
         records.extend(log.begin(&LogRecord::Generation(generation))?);
         let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
-        let replay: VecDeque<Bind> = records
-            .iter()
-            .filter_map(|(_, record)| match record {
-                LogRecord::Bind(bind) if bind.epoch > loaded_at => Some(bind.clone()),
-                _ => None,
-            })
-            .collect();
+        let replay: VecDeque<Bind> = binds_after(&records, loaded_at).cloned().collect();
+        let checkpoint = manifest.as_ref().map(|manifest| manifest.fingerprint);
+        for bind in &replay {
+            Standing { checkpoint, unfinished: Some(bind.by) }.check(config.fingerprint)?;
+        }
+        Standing { checkpoint, unfinished: None }.check(config.fingerprint)?;
         let ended = manifest.as_ref().is_some_and(|m| m.ended) || replay.iter().any(|bind| bind.closes);
         let mut status = Status::default();
         let mut cursors = BTreeMap::new();
+        let mut forgotten = vec![EventTime::MIN; config.plan.views.len()];
         if let Some(manifest) = &manifest {
             restore_sources(&mut sources, manifest);
             status.counts = manifest.counts.iter().copied().collect();
             status.row_counts = manifest.row_counts.clone();
             (status.epoch, status.opened) = (manifest.epoch, manifest.opened);
             status.checkpoint = Some((manifest.epoch, manifest.opened));
-            cursors = manifest.cursors.clone();
+            // A sink that is taken away and comes back begins anew.
+            cursors.extend(manifest.cursors.clone().into_iter().filter(|(name, _)| config.sinks.contains(name)));
+            status.begins.clone_from(&manifest.begins);
+            forgotten.clone_from(&manifest.forgotten);
             status.state_bytes = checkpoint::sizes(&manifest.state);
             status.held = manifest.held.clone();
         }
         let ceilings = Ceilings::of(&config.plan, config.in_flight_bytes_max);
         let bound_at_start = partitions::bound_positions(&sources, &replay);
         let gauges = Arc::new(Gauges { collected: loaded_at.0.into(), ..Gauges::default() });
-        let (commands, reports, threads) = start_workers(&config, state, loaded_at, &gauges)?;
+        let has_begun = |name: &&String| manifest.is_some() && !cursors.contains_key(*name);
+        let new_sinks = config.sinks.iter().filter(has_begun).map(|name| (name.clone(), forgotten.clone())).collect();
+        let (commands, reports, threads) = start_workers(&config, state, loaded_at, &status.begins, &gauges)?;
         let opened = manifest.as_ref().map_or(Version(0), |m| m.opened);
         let mut checkpointing = Checkpointing::default();
         if let Some(manifest) = manifest {
@@ -112,6 +114,8 @@ impl Engine {
             tables,
             ceilings,
             over_limit: None,
+            forgotten,
+            new_sinks,
         };
         engine.assign_all();
         // Processes that end before their second checkpoint merge too.
@@ -124,40 +128,23 @@ impl Engine {
     }
 }
 
-fn last_fingerprint(records: &[Slot]) -> Option<u64> {
-    records.iter().rev().find_map(|(_, record)| match record {
-        LogRecord::Generation(generation) => Some(generation.fingerprint),
+/// What was bound after an epoch.
+pub(super) fn binds_after(records: &[Slot], epoch: Epoch) -> impl Iterator<Item = &Bind> {
+    records.iter().filter_map(move |(_, record)| match record {
+        LogRecord::Bind(bind) if bind.epoch > epoch => Some(bind),
         _ => None,
     })
 }
 
 /// What is refused for its state is refused before it takes the generation: the process that holds the state goes on.
 fn refuse_early(config: &EngineConfig, records: &[Slot]) -> Result<(), EngineError> {
-    check_fingerprint(last_fingerprint(records), config.fingerprint)?;
-    let newest = records.iter().rev().find_map(|(_, record)| match record {
-        LogRecord::Checkpoint(checkpoint) => Some(checkpoint::read(&*config.blobs, checkpoint)),
-        _ => None,
-    });
-    // Damage is for the start to judge, which has the checkpoint before.
-    let Some(Ok(manifest)) = newest else { return Ok(()) };
-    check_fingerprint(Some(manifest.fingerprint), config.fingerprint)?;
-    let is_newer = |(_, record): &Slot| matches!(record, LogRecord::Bind(bind) if bind.epoch > manifest.epoch);
+    let (standing, manifest) = Standing::read(&*config.blobs, records);
+    standing.check(config.fingerprint)?;
+    let Some(manifest) = manifest else { return Ok(()) };
     let exceeded = Ceilings::of(&config.plan, config.in_flight_bytes_max).exceeded(&config.plan, &manifest.held);
-    match exceeded.filter(|_| !manifest.ended && !records.iter().any(is_newer)) {
+    match exceeded.filter(|_| !manifest.ended && standing.unfinished.is_none()) {
         Some(why) => Err(EngineError::Refused(why)),
         None => Ok(()),
-    }
-}
-
-/// State of another job or build is refused, not misread.
-fn check_fingerprint(found: Option<u64>, own: u64) -> Result<(), EngineError> {
-    match found {
-        Some(other) if other != own => Err(EngineError::Refused(
-            "the state was written by a different job file or build, so going on would change what was promised: \
-             run with the old ones, or start with a new state folder"
-                .into(),
-        )),
-        _ => Ok(()),
     }
 }
 
@@ -186,8 +173,16 @@ fn open_new_ledger(config: &EngineConfig, generation: u64) -> Result<Ledger, Eng
 
 type Started = (Vec<Sender<Command>>, Receiver<Report>, timely::communication::WorkerGuards<()>);
 
-fn start_workers(config: &EngineConfig, state: Saved, loaded_at: Epoch, gauges: &Arc<Gauges>) -> Result<Started, EngineError> {
+fn start_workers(
+    config: &EngineConfig,
+    state: Saved,
+    loaded_at: Epoch,
+    begins: &BTreeMap<String, EventTime>,
+    gauges: &Arc<Gauges>,
+) -> Result<Started, EngineError> {
     let (to_engine, reports) = channel();
+    let begin = |view: &crate::plan::ViewPlan| begins.get(&view.name).copied().unwrap_or(EventTime::MIN);
+    let begins: Arc<[EventTime]> = config.plan.views.iter().map(begin).collect();
     let state = Arc::new(state);
     let mut commands = Vec::new();
     let mut setups = Vec::new();
@@ -205,6 +200,7 @@ fn start_workers(config: &EngineConfig, state: Saved, loaded_at: Epoch, gauges: 
             reports: to_engine.clone(),
             loaded: state.clone(),
             loaded_at,
+            begins: begins.clone(),
             gauges: gauges.clone(),
             in_flight_bytes_max: config.in_flight_bytes_max,
         }));

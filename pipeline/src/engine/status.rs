@@ -78,6 +78,8 @@ pub struct Status {
     pub open_epochs: usize,
     /// How much state there is as of `epoch`.
     pub held: Held,
+    /// Views that came to a job which had begun, by name: the start of their first whole window.
+    pub begins: BTreeMap<String, EventTime>,
     /// Bytes of state as saved in the newest checkpoint, by operator: `ids/` a stream, `view/` a view.
     pub state_bytes: Sizes,
     /// How far behind their sources' ends streams are, where sources tell their ends.

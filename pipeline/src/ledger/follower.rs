@@ -18,6 +18,7 @@ use super::{EpochInfo, Ledger};
 use crate::group::Group;
 use crate::plan::{Plan, ViewPlan};
 use crate::ports::sink::{Cut, DeadLetterRow, EventRow, Row, RowState, ViewProgress};
+use crate::positions::Positions;
 use crate::record::Event;
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Span, Version};
@@ -99,6 +100,19 @@ impl Cursor {
     /// W at the cursor.
     pub(super) fn watermark(&self, stream: usize) -> EventTime {
         self.watermarks.get(stream).copied().unwrap_or(EventTime::MIN)
+    }
+
+    /// The same for another plan. What is written again after a loss begins anew: repeats do no harm.
+    pub fn carry(&self, to: &Positions) -> Cursor {
+        let turn = |(view, at): (&u32, &(Epoch, Version))| Some((to.view(*view)?, *at));
+        let cursor = Cursor {
+            watermarks: to.watermarks(&self.watermarks),
+            every: self.every.iter().filter_map(turn).collect(),
+            republication: None,
+            page: None,
+            ..self.clone()
+        };
+        if self.republication.is_some() { cursor.lost() } else { cursor }
     }
 
     /// The oldest epoch after which anything may still be owed.

@@ -8,6 +8,7 @@
 //! | `4 epoch n` | an accepted event; in runs of their own, read by range |
 //! | `5 view mode end` | when rows with this end became complete or final: version and W |
 
+use super::scan::Range;
 use crate::group::{Group, ordered, unordered};
 use crate::ports::sink::RowState;
 use crate::time::{Epoch, EventTime};
@@ -126,6 +127,40 @@ impl Key {
         let mut bytes = vec![EPOCH];
         bytes.extend(epoch.0.to_be_bytes());
         Key(bytes.into())
+    }
+
+    /// Every key with a tag, in order.
+    fn tagged(tag: u8) -> Range {
+        let (from, to) = (Key::from_bytes(vec![tag]), Key::from_bytes(vec![tag + 1]));
+        Range { from, to, after: Epoch(0) }
+    }
+
+    /// All rows.
+    pub fn rows() -> Range {
+        Self::tagged(ROW)
+    }
+
+    /// All dead letters.
+    pub fn dead_letters() -> Range {
+        Self::tagged(DEAD_LETTER)
+    }
+
+    /// All epochs.
+    pub fn epochs() -> Range {
+        Self::tagged(EPOCH)
+    }
+
+    /// All passings of a view.
+    pub fn passings(view: u32) -> Range {
+        let key = |view: u32| Key::from_bytes([&[PASSING], &view.to_be_bytes()[..]].concat());
+        Range { from: key(view), to: key(view + 1), after: Epoch(0) }
+    }
+
+    /// The key of a row or a passing, of another view.
+    pub fn with_view(&self, view: u32) -> Key {
+        let mut bytes = self.0.to_vec();
+        bytes[1..5].copy_from_slice(&view.to_be_bytes());
+        Key::from_bytes(bytes)
     }
 
     /// Where epochs begin.

@@ -9,6 +9,7 @@
 //! newest value only; a follower that lags finds each row once.
 
 mod board;
+mod carry;
 mod follower;
 mod key;
 mod merge;

@@ -15,7 +15,7 @@
 
 mod record;
 
-pub use record::{Bind, Checkpoint, Generation, LogRecord, PartitionBind, StreamBind};
+pub use record::{Bind, Checkpoint, Fingerprint, Generation, LogRecord, PartitionBind, StreamBind};
 
 use crate::engine::Manifest;
 use crate::ports::blobs::{BlobError, Blobs, Created};
@@ -246,18 +246,17 @@ mod tests {
     use crate::record::{Offset, Partition};
     use crate::time::{Epoch, EventTime, Version};
 
+    fn an_epoch(epoch: u64) -> Bind {
+        let (epoch, opened) = (Epoch(epoch), Version(epoch as i64 * 1000));
+        Bind { epoch, opened, by: Fingerprint::default(), tables: 0, streams: vec![], closes: false }
+    }
+
     fn bind(epoch: u64) -> LogRecord {
-        LogRecord::Bind(Bind {
-            epoch: Epoch(epoch),
-            opened: Version(epoch as i64 * 1000),
-            tables: 0,
-            streams: vec![],
-            closes: false,
-        })
+        LogRecord::Bind(an_epoch(epoch))
     }
 
     fn started(generation: u64) -> LogRecord {
-        LogRecord::Generation(Generation { generation, fingerprint: 1, workers: 1 })
+        LogRecord::Generation(Generation { generation, workers: 1 })
     }
 
     #[test]
@@ -356,14 +355,14 @@ mod tests {
         let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
         let begun = || streams_begun(&*blobs).unwrap().into_iter().collect::<Vec<u32>>();
         let (mut log, _) = CommitLog::open(blobs.clone()).unwrap();
-        log.append(&LogRecord::Generation(Generation { generation: 1, fingerprint: 7, workers: 1 })).unwrap();
+        log.append(&LogRecord::Generation(Generation { generation: 1, workers: 1 })).unwrap();
         log.append(&bind(1)).unwrap();
         assert!(begun().is_empty(), "started, and nothing was reached");
 
         let partition = || Partition { topic: "t".into(), number: 0 };
         let found = |stream| StreamBind { stream, added: vec![(partition(), Offset(5))], ..StreamBind::default() };
         let streams = vec![found(2), StreamBind { stream: 3, ..StreamBind::default() }];
-        log.append(&LogRecord::Bind(Bind { epoch: Epoch(2), opened: Version(2000), tables: 0, streams, closes: false })).unwrap();
+        log.append(&LogRecord::Bind(Bind { streams, ..an_epoch(2) })).unwrap();
         assert_eq!(begun(), [2]);
 
         // A checkpoint knows what the binds before it knew, which are removed then.
@@ -371,7 +370,7 @@ mod tests {
         let manifest = Manifest {
             epoch: Epoch(2),
             opened: Version(2000),
-            fingerprint: 7,
+            fingerprint: Fingerprint::default(),
             streams: [(2, known(vec![(partition(), Offset(5), None)])), (3, known(vec![]))].into(),
             counts: vec![],
             row_counts: Default::default(),
@@ -380,6 +379,8 @@ mod tests {
             held: Default::default(),
             ledger: vec![],
             cursors: Default::default(),
+            begins: Default::default(),
+            forgotten: Vec::new(),
             ended: false,
         };
         blobs.create("manifest/2", &postcard::to_stdvec(&manifest).unwrap()).unwrap();

@@ -20,13 +20,20 @@ pub enum LogRecord {
     Checkpoint(Checkpoint),
 }
 
+/// Everything that alters results, beside the records (SEMANTICS 16).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The job's meaning.
+    pub job: u64,
+    /// The program: codecs, time zones, operators.
+    pub build: u64,
+}
+
 /// A start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
     /// The process's generation.
     pub generation: u64,
-    /// Everything that alters results: job, codecs, time zones, operators (SEMANTICS 16).
-    pub fingerprint: u64,
     /// Workers it runs with; results do not depend on it.
     pub workers: u32,
 }
@@ -38,6 +45,8 @@ pub struct Bind {
     pub epoch: Epoch,
     /// When it was opened: the version of its effects and its only clock.
     pub opened: Version,
+    /// The job and build that formed it, and so the only ones that form it again.
+    pub by: Fingerprint,
     /// Content hash of the tables in force: blob `tables/{hash:016x}`; 0 for none.
     pub tables: u64,
     /// One for each stream of the plan that has a source.

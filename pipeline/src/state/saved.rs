@@ -11,6 +11,7 @@ use super::{Expiry, Sizes, State, StateRow};
 use crate::merge::{self, Newest};
 use crate::planted::{self, Bug};
 use crate::ports::blobs::{Blobs, Created};
+use crate::positions::Positions;
 use crate::run::{Run, RunError, RunWriter};
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,23 @@ impl Saved {
             }
         }
         Ok(Saved { blobs, runs, watermarks: watermarks.to_vec() })
+    }
+
+    /// Writes the rows that are alive again, as one run for another plan: of the operators that `keeps` says, their
+    /// streams at the new positions.
+    pub fn carry(&self, name: &str, keeps: impl Fn(&str) -> bool, to: &Positions) -> Result<Option<StateFile>, RunError> {
+        let mut writer = StateWriter::default();
+        for entry in newest(&self.runs, &*self.blobs, Vec::new()) {
+            let (key, value) = entry?;
+            let operator = operator_of(&key);
+            if let Some((expiry, bytes)) = decode(&value)?.filter(|(expiry, _)| !expiry.is_over(&self.watermarks))
+                && keeps(operator)
+                && let Some(stream) = to.stream(expiry.stream)
+            {
+                writer.push(&key, &encode_alive(Expiry { stream, ..expiry }, bytes));
+            }
+        }
+        writer.create(&*self.blobs, name)
     }
 
     /// The rows of an operator that are alive, by route and key.
@@ -126,9 +144,8 @@ struct StateWriter {
 impl StateWriter {
     fn push(&mut self, key: &[u8], value: &[u8]) {
         self.run.push(key, value);
-        let end = key.iter().position(|byte| *byte == 0).unwrap_or(key.len());
-        let operator = std::str::from_utf8(&key[..end]).expect("operators have names");
-        let bytes = (key.len() - end + value.len()) as u64;
+        let operator = operator_of(key);
+        let bytes = (key.len() - operator.len() + value.len()) as u64;
         match self.sizes.get_mut(operator) {
             Some(size) => *size += bytes,
             None => drop(self.sizes.insert(operator.to_owned(), bytes)),
@@ -154,6 +171,11 @@ fn prefix_of(operator: &str) -> Vec<u8> {
     prefix
 }
 
+fn operator_of(key: &[u8]) -> &str {
+    let end = key.iter().position(|byte| *byte == 0).unwrap_or(key.len());
+    std::str::from_utf8(&key[..end]).expect("operators have names")
+}
+
 /// The newest entry of every key that begins with `prefix`.
 fn newest<'a>(runs: &'a [Run], blobs: &'a dyn Blobs, prefix: Vec<u8>) -> Newest<'a, Vec<u8>, Vec<u8>> {
     let head = |run: &'a Run| -> merge::Head<'a, Vec<u8>, Vec<u8>> {
@@ -171,7 +193,10 @@ const DAMAGED: &str = "it holds something that is no state row";
 
 /// A row's value: nothing if it is gone, else `stream u32 | until i64 | bytes`.
 fn encode(row: &StateRow) -> Vec<u8> {
-    let Some((expiry, value)) = &row.value else { return Vec::new() };
+    row.value.as_ref().map_or_else(Vec::new, |(expiry, value)| encode_alive(*expiry, value))
+}
+
+fn encode_alive(expiry: Expiry, value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(12 + value.len());
     bytes.extend(expiry.stream.to_le_bytes());
     bytes.extend(expiry.until.0.to_le_bytes());

@@ -16,7 +16,7 @@ use caudal_pipeline::aggregate::{Acc, Aggregate};
 use caudal_pipeline::decode::*;
 use caudal_pipeline::engine::{Engine, EngineConfig, Now, Phase};
 use caudal_pipeline::ledger::{RowKey, RowValue};
-use caudal_pipeline::log::{Bind, LogRecord};
+use caudal_pipeline::log::{Bind, Fingerprint, LogRecord};
 use caudal_pipeline::operators::WindowAssigner;
 use caudal_pipeline::plan::*;
 use caudal_pipeline::ports::blobs::Blobs;
@@ -283,7 +283,7 @@ pub fn config(plan: &Arc<Plan>, source: &MemorySource, disk: &Disk, workers: usi
     let sources: BTreeMap<u32, Arc<dyn Source>> = BTreeMap::from([(0, Arc::new(source.clone()) as Arc<dyn Source>)]);
     EngineConfig {
         plan: plan.clone(),
-        fingerprint: 7,
+        fingerprint: Fingerprint { job: 7, build: 1 },
         workers,
         blobs: Arc::new(disk.clone()),
         sources,

@@ -1,5 +1,6 @@
 //! What the state holds, and the memory that it may take.
 
+use super::seconds;
 use super::sheet::Sheet;
 use crate::serve::snapshot::Snapshot;
 use caudal_pipeline::plan::ViewInput;
@@ -8,6 +9,7 @@ use prometheus::GaugeVec;
 /// See the module.
 pub(super) struct State {
     windows: GaugeVec,
+    begins: GaugeVec,
     bytes: GaugeVec,
     bound: GaugeVec,
     declared: GaugeVec,
@@ -19,6 +21,11 @@ impl State {
             windows: sheet.gauges(
                 "caudal_windows_open",
                 "Windows with rows that the watermark has not passed, one for each group; of sliding windows the panes they share.",
+                &["caudal_job", "view"],
+            ),
+            begins: sheet.gauges(
+                "caudal_view_begin_timestamp_seconds",
+                "Event time from which on a view has all windows; absent for a view that was there from the beginning.",
                 &["caudal_job", "view"],
             ),
             bytes: sheet.gauges(
@@ -40,6 +47,9 @@ impl State {
         for (position, view) in (0u32..).zip(&job.plan.views) {
             if let Some(windows) = status.held.open.get(&position) {
                 self.windows.with_label_values(&[name, &view.name]).set(*windows as f64);
+            }
+            if let Some(begin) = status.begins.get(&view.name) {
+                self.begins.with_label_values(&[name, &view.name]).set(seconds(begin.0));
             }
             let stream = job.stream(view.stream as u32);
             let operator = if matches!(view.from, ViewInput::View { .. }) { "rollup" } else { "windows" };

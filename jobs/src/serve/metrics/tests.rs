@@ -21,6 +21,7 @@ fn snapshot(phase: Option<Phase>) -> Snapshot {
     status.checkpoint = Some((Epoch(8), Version(1_000_000)));
     status.held_back = Some(HeldBack::DiskFull);
     status.lag = BTreeMap::from([(0, Lag { read: 3, bound: 4, acknowledged: 50 })]);
+    status.begins = BTreeMap::from([("per_hour".to_owned(), EventTime(3_500_000))]);
     status.held.open = BTreeMap::from([(0, 12), (1, 2)]);
     status.state_bytes = [("ids/readings", 700), ("view/per_minute", 800), ("view/per_hour", 900)].map(own).into();
     status.behind_bytes = BTreeMap::from([("cold".to_owned(), 600)]);
@@ -81,6 +82,7 @@ fn figures_come_out_under_their_names() {
         r#"caudal_source_lag_messages{caudal_job="wind-farm",stage="acknowledged",stream="readings"} 50"#,
         r#"caudal_windows_open{caudal_job="wind-farm",view="per_minute"} 12"#,
         r#"caudal_windows_open{caudal_job="wind-farm",view="per_hour"} 2"#,
+        r#"caudal_view_begin_timestamp_seconds{caudal_job="wind-farm",view="per_hour"} 3.5"#,
         r#"caudal_state_bytes{caudal_job="wind-farm",operator="ids",stream="readings",view=""} 700"#,
         r#"caudal_state_bytes{caudal_job="wind-farm",operator="windows",stream="readings",view="per_minute"} 800"#,
         r#"caudal_state_bytes{caudal_job="wind-farm",operator="rollup",stream="readings",view="per_hour"} 900"#,

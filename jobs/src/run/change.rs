@@ -1,0 +1,164 @@
+//! A changed job on the state of the one before: what may go on, what may not and why, and the way over.
+//!
+//! ```text
+//! start ─▶ the state is another job's ─▶ read that job from the state ─▶ differences that alter a promise? refused, each told
+//!                                             └─▶ drain it: what it bound is finished ─▶ carry its state over ─▶ start
+//! ```
+//! Each start keeps its job in the state, resolved, without secrets, with the files that it names, so that the next one can
+//! finish what it bound even if its own file is gone. How a source or store of the same name is reached is taken from the
+//! new job.
+
+use super::clock::Clock;
+use super::events::{Changed, SinkBegins, ViewBegins};
+use super::{Parts, RunError, Settings, Shared, Stop, difference, drive, fingerprint, prepare, sinks};
+use crate::jobfile::resolved::resolved;
+use crate::jobfile::{Job, Surroundings, read};
+use caudal_connectors::state_folder::StateFolder;
+use caudal_pipeline::engine::{self, Described, Engine, Standing};
+use caudal_pipeline::log::Fingerprint;
+use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created};
+use caudal_pipeline::time::EventTime;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A job as the state keeps it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The path of the job file, against which others were resolved.
+    file: String,
+    /// The job, resolved.
+    text: String,
+    /// Schemas, profiles and tables, by path.
+    files: BTreeMap<String, String>,
+}
+
+fn name_of(job: u64) -> String {
+    format!("jobs/{job:016x}")
+}
+
+fn failed(error: BlobError) -> RunError {
+    RunError::Failed(error.to_string())
+}
+
+/// Keeps the job in its state, in the place of what an earlier start kept of it.
+pub fn keep(job: &Job, folder: &StateFolder) -> Result<(), RunError> {
+    let kept = Kept { file: job.file.clone(), text: resolved(job), files: job.files.clone() };
+    let bytes = serde_json::to_vec(&kept).expect("texts are plain data");
+    let (blobs, name) = (folder.blobs(), name_of(fingerprint(job).job));
+    if blobs.create(&name, &bytes).map_err(failed)? == Created::Exists && blobs.read(&name).map_err(failed)? != bytes {
+        blobs.delete(&name).map_err(failed)?;
+        blobs.create(&name, &bytes).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The job that the state is of.
+fn kept(folder: &StateFolder, id: u64) -> Result<Job, RunError> {
+    let unreadable = |why: String| {
+        RunError::Refused(format!(
+            "the state is another job's, which cannot be read from it ({why}): run that job, or start with a new state folder"
+        ))
+    };
+    let bytes = match folder.blobs().read(&name_of(id)) {
+        Err(BlobError::Missing(name)) => return Err(unreadable(format!("{name} is missing"))),
+        bytes => bytes.map_err(failed)?,
+    };
+    let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let text = |path: &Path| {
+        let path = path.display().to_string();
+        let file = if path == kept.file { Some(&kept.text) } else { kept.files.get(&path) };
+        file.cloned().ok_or_else(|| "it is not kept".to_owned())
+    };
+    let around = Surroundings { variable: &|_| None, file: &text, overrides: Vec::new(), fits: &|_| Ok(()) };
+    let job = read(&kept.file, &around).map_err(|mistakes| unreadable(mistakes.to_string()))?;
+    if fingerprint(&job).job == id { Ok(job) } else { Err(unreadable("its text has another meaning in this build".into())) }
+}
+
+/// Makes the state of the job `other` that of `job`, where that alters nothing that was promised.
+pub fn carry_over(
+    job: &Job,
+    other: u64,
+    folder: &StateFolder,
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    clock: &Clock,
+) -> Result<(), RunError> {
+    let old = kept(folder, other)?;
+    let differences = difference::between(&old, job);
+    if !differences.is_empty() {
+        return Err(RunError::Refused(format!(
+            "the job differs from the one that wrote this state in what was promised already:\n  {}\n\
+             give what has changed another name, so that it begins as something new, or start with a new state folder",
+            differences.join("\n  ")
+        )));
+    }
+    let removed = difference::removed(&old, job);
+    let blobs: Arc<dyn Blobs> = folder.blobs();
+    let Standing { checkpoint, unfinished } = Standing::of(&blobs)?;
+    let is_of = |by: Option<Fingerprint>| by.is_some_and(|by| by.job == other);
+    // What a sink has not got of what is removed, it must get now.
+    if is_of(unfinished) || is_of(checkpoint) && unfinished.is_none() && !removed.is_empty() {
+        drain(&reached_as(old.clone(), job), !removed.is_empty(), folder, settings, shared, clock)?;
+    }
+    let new = fingerprint(job);
+    let was = Described { plan: &old.plan, fingerprint: Fingerprint { job: other, ..new } };
+    engine::carry_over(&blobs, was, Described { plan: &job.plan, fingerprint: new })?;
+    Changed { job: &job.plan.name, removed: &removed }.emit();
+    Ok(())
+}
+
+/// Finishes what the old job bound, and saves it. Its sinks catch up where `with_sinks` says so.
+fn drain(
+    old: &Job,
+    with_sinks: bool,
+    folder: &StateFolder,
+    settings: &Settings,
+    shared: &Arc<Shared>,
+    clock: &Clock,
+) -> Result<(), RunError> {
+    let of_old = Shared::new(Arc::new(old.plan.clone()), settings.state.clone());
+    let settings = Settings { close: false, ..settings.clone() };
+    let sinks = sinks::build(old, &settings.state)?;
+    let (mut engine, sources, intakes) = prepare(old, folder, &sinks, &settings, &of_old, clock)?;
+    if !with_sinks {
+        engine.do_not_wait_for_sinks();
+    }
+    let asked = || shared.stopping().max(Stop::Drain);
+    let sinks = if with_sinks { sinks } else { Vec::new() };
+    let outcome = drive(engine, Parts { sources, sinks, intakes, folder }, &settings, &of_old, clock, &asked);
+    shared.alarm(of_old.take_alarms());
+    outcome
+}
+
+/// The old job, with sources and stores reached as the new one says, where it has them: logins are not kept.
+fn reached_as(old: Job, new: &Job) -> Job {
+    let source_of = |name: &str| {
+        let (_, spec) = new.sources.iter().find(|(stream, _)| new.plan.streams[*stream].name == name)?;
+        Some(spec.clone())
+    };
+    let store_of = |name: &str| Some(new.sinks.iter().find(|sink| sink.name == name)?.store.clone());
+    let mut old = old;
+    for (stream, spec) in &mut old.sources {
+        *spec = source_of(&old.plan.streams[*stream].name).unwrap_or_else(|| spec.clone());
+    }
+    for sink in &mut old.sinks {
+        sink.store = store_of(&sink.name).unwrap_or_else(|| sink.store.clone());
+    }
+    old
+}
+
+/// Says what came to a job that had begun, and from when it is complete.
+pub fn tell(engine: &Engine, job: &Job) {
+    let name = &job.plan.name;
+    for (view, begin) in engine.status().begins {
+        ViewBegins { job: name, view: &view, begin }.emit();
+    }
+    for (sink, forgotten) in engine.new_sinks() {
+        let kept = job.sinks.iter().filter(|spec| spec.name == *sink).flat_map(|spec| &spec.keep);
+        for view in kept.map(|kept| kept.view).filter(|view| forgotten[*view] > EventTime::MIN) {
+            SinkBegins { job: name, sink, view: &job.plan.views[view].name, after: forgotten[view] }.emit();
+        }
+    }
+}
