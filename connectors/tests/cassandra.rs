@@ -3,6 +3,7 @@
 //! `cargo xtask services --only cassandra -- cargo test -p caudal-connectors --test cassandra`
 
 mod cuts;
+mod held;
 
 use caudal_connectors::cassandra::config::{Config, Create, Tls};
 use caudal_connectors::cassandra::{CassandraSink, ddl, survey};
@@ -519,4 +520,17 @@ fn an_unknown_data_centre_is_a_mistake() {
     let client = Client::new(&address(), None);
     let found = client.rows(&format!("SELECT count(*) FROM {}", table(&job("dc"), "per_minute")));
     assert_eq!(found.single_row::<(i64,)>().unwrap().0, 2_000);
+}
+
+#[test]
+fn what_is_held_is_read_back_as_it_was_written() {
+    let context = held::context(&job("held"));
+    let limits = held::Limits { no_null_numbers: true, end_us: Some(1000) };
+    held::contract(0x5eed_0012, &context, limits, || Box::new(CassandraSink::new(config(&address()), context.clone())));
+
+    // Its numbers had a digit less: the type in Cassandra is the same, the keys are others.
+    let mut changed = context;
+    changed.views[4].group[1].field_type = FieldType::Decimal(2);
+    let said = stopped(CassandraSink::new(config(&address()), changed).held(4, EventTime::MIN, &mut |_| {}));
+    assert!(said.contains("held_balance") && said.contains("group has changed"), "{said}");
 }

@@ -1,5 +1,8 @@
 //! The embedded store: cuts become rows which any client reads, repeats change nothing, what differs is refused.
 
+mod cuts;
+mod held;
+
 use caudal_connectors::context::{SinkContext, ViewDescription, row_json};
 use caudal_connectors::embedded::read::{DeadLetterQuery, ReadError, Store};
 use caudal_connectors::embedded::{Config, Sink};
@@ -326,4 +329,18 @@ fn events_are_rows_with_their_bytes_until_they_expire() {
     assert_eq!(found(), [row(1, "a", 10), row(2, "b", 10), row(3, "new", 20)]);
     sink.write(&cut(31, vec![])).unwrap();
     assert_eq!(found(), [row(1, "a", 10), row(3, "new", 20)]);
+}
+
+#[test]
+fn what_is_held_is_read_back_as_it_was_written() {
+    let folder = Folder::new("held");
+    let context = held::context("wind");
+    held::contract(0x5eed_0011, &context, held::Limits::default(), || Box::new(folder.sink(&context)));
+
+    // A row that is nobody's: a number with fewer digits than its column declares.
+    let reader = rusqlite::Connection::open(folder.file()).unwrap();
+    let row = "INSERT INTO balance VALUES ('x', '15', '-infinity', 'infinity', NULL, NULL, 'open', 1, NULL)";
+    assert_eq!(reader.execute(row, []).unwrap(), 1);
+    let read = folder.sink(&context).held(4, EventTime::MIN, &mut |_| {});
+    assert!(matches!(&read, Err(SinkError::Stop(said)) if said.contains("`balance`")), "{read:?}");
 }

@@ -221,3 +221,11 @@ fn files_of_others_and_changed_files_stop_the_sink() {
     changed.views[0].columns.pop();
     assert!(matches!(Sink::new(config, changed).prepare(), Err(SinkError::Stop(words)) if words.contains("other columns")));
 }
+
+#[test]
+fn a_history_is_not_read_back_as_rows() {
+    let folder = Folder::new("history");
+    let mut sink = folder.prepared(OutputFormat::Ndjson, false);
+    sink.write(&cut(0, 1, &[1])).unwrap();
+    assert!(!sink.held(0, EventTime::MIN, &mut |row| panic!("{row:?}")).unwrap());
+}

@@ -3,8 +3,11 @@
 //! `cargo xtask services --only redis -- cargo test -p caudal-connectors --test redis`
 
 mod cuts;
+mod held;
 #[path = "redis/lost.rs"]
 mod lost;
+#[path = "redis/read_back.rs"]
+mod read_back;
 #[path = "redis/trouble.rs"]
 mod trouble;
 

@@ -28,6 +28,19 @@ impl EventTime {
     pub fn minus(self, span: Span) -> EventTime {
         self.plus(Span(-span.0))
     }
+
+    /// The time that is displayed as `text`; `None` if there is none.
+    pub fn displayed_as(text: &str) -> Option<EventTime> {
+        let time = match text {
+            "-∞" => Self::MIN,
+            "∞" => Self::MAX,
+            _ => EventTime(match text.strip_suffix("us") {
+                Some(us) => us.parse().ok()?,
+                None => text.parse::<jiff::Timestamp>().ok()?.as_microsecond(),
+            }),
+        };
+        (time.to_string() == text).then_some(time)
+    }
 }
 
 impl fmt::Display for EventTime {
@@ -98,6 +111,19 @@ mod tests {
             [(Span::seconds(3600), "1h"), (Span::millis(1500), "1500ms"), (Span(0), "0us"), (Span::seconds(90), "90s")]
         {
             assert_eq!(span.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_from_what_is_displayed_and_from_nothing_else() {
+        let last = 253_402_300_799_999_999;
+        for us in [i64::MIN, i64::MAX, i64::MIN + 1, 0, 1, -1, 1_500_000, 1_795_000_000_123_456, last, -62_135_596_800_000_000] {
+            assert_eq!(EventTime::displayed_as(&EventTime(us).to_string()), Some(EventTime(us)), "{us}");
+        }
+        for text in
+            ["", "us", "1970", "1970-01-01T01:00:00+01:00", "1970-01-01T00:00:00.0000001Z", "1970-01-01T00:00:00.0Z", "5us"]
+        {
+            assert_eq!(EventTime::displayed_as(text), None, "{text}");
         }
     }
 

@@ -152,9 +152,26 @@ pub fn decimal_text(unscaled: i128, scale: u8) -> String {
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+/// The number whose [`decimal_text`] at `scale` is `text`; `None` if there is none.
+pub fn decimal_of(text: &str, scale: u8) -> Option<i128> {
+    let unscaled = text.replacen('.', "", 1).parse().ok()?;
+    (decimal_text(unscaled, scale) == text).then_some(unscaled)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_decimal_is_read_from_its_own_text_alone() {
+        for (unscaled, scale) in [(0, 0), (0, 2), (5, 2), (-5, 1), (120, 0), (i128::MIN, 18), (i128::MAX, 0)] {
+            assert_eq!(decimal_of(&decimal_text(unscaled, scale), scale), Some(unscaled));
+        }
+        for (text, scale) in [("1.5", 2), ("1.50", 1), ("+1", 0), ("01", 0), ("-0", 0), ("", 0), (".5", 1), ("1.", 0), ("1e2", 0)]
+        {
+            assert_eq!(decimal_of(text, scale), None, "{text}");
+        }
+    }
 
     #[test]
     fn decimals_print_all_their_digits() {

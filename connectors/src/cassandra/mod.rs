@@ -43,6 +43,7 @@
 mod bucket;
 pub mod config;
 mod error;
+mod held;
 mod schema;
 mod session;
 mod sink;

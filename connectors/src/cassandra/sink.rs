@@ -5,9 +5,10 @@ use super::error::{Fault, fault};
 use super::statements::{self, Request};
 use super::tables::{self, Tables};
 use super::writer::Writer;
-use super::{schema, session};
+use super::{held, schema, session};
 use crate::context::SinkContext;
-use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
+use caudal_pipeline::ports::sink::{Cut, HeldRow, SetAside, Sink, SinkError};
+use caudal_pipeline::time::EventTime;
 use scylla::errors::PrepareError;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -93,7 +94,7 @@ impl CassandraSink {
     }
 }
 
-fn unprepared(error: PrepareError, place: &str) -> Fault {
+pub(super) fn unprepared(error: PrepareError, place: &str) -> Fault {
     match error {
         PrepareError::AllAttemptsFailed { first_attempt } => fault(&first_attempt.into(), place),
         other => Fault::Away(other.to_string()),
@@ -116,5 +117,18 @@ impl Sink for CassandraSink {
         // After an error the next attempt begins with a new session: nodes and tables may be others.
         self.open = Some(open);
         Ok(set_aside)
+    }
+
+    fn held(&mut self, view: usize, from: EventTime, take: &mut dyn FnMut(HeldRow)) -> Result<bool, SinkError> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.connect()?,
+        };
+        let table = &self.tables.all[self.tables.views[view].0];
+        let wanted = held::Wanted { view: &self.context.views[view], place: table.place(&self.config.keyspace), table, from };
+        let read = open.runtime.block_on(held::read(&open.writer.session, &wanted, self.config.in_flight_max, take));
+        read.map_err(|fault| fault.into_sink_error(&format!("read rows of {}", self.place())))?;
+        self.open = Some(open);
+        Ok(true)
     }
 }

@@ -39,6 +39,30 @@ pub fn key(field: &Field, value: &Value) -> Result<CqlValue, String> {
     })
 }
 
+/// The value of a group's field that stands so in a key; `None` if no value of its type does.
+pub fn key_value(field: &Field, stored: &CqlValue) -> Option<Value> {
+    let value = match (stored, field.field_type) {
+        (CqlValue::Text(t), FieldType::Text | FieldType::Time) if t == "\\N" => Value::Null,
+        (CqlValue::Text(t), FieldType::Text) if t == "\\E" => Value::Text("".into()),
+        (CqlValue::Text(t), FieldType::Text) => Value::Text(t.strip_prefix('\\').unwrap_or(t).into()),
+        (CqlValue::Text(t), FieldType::Time) => Value::Time(EventTime::displayed_as(t)?.0),
+        (CqlValue::Boolean(b), FieldType::Bool) => Value::Bool(*b),
+        (CqlValue::BigInt(i), FieldType::Decimal(0)) => Value::Decimal(*i),
+        (CqlValue::Decimal(d), FieldType::Decimal(_)) => Value::Decimal(unscaled(d)?),
+        _ => return None,
+    };
+    (key(field, &value).as_ref() == Ok(stored)).then_some(value)
+}
+
+/// A decimal's digits, if they fit a field.
+fn unscaled(decimal: &CqlDecimal) -> Option<i64> {
+    let (bytes, _) = decimal.as_signed_be_bytes_slice_and_exponent();
+    let first = *bytes.first()? as i8;
+    let digits =
+        bytes[1..].iter().try_fold(i128::from(first), |digits, byte| digits.checked_mul(256)?.checked_add((*byte).into()));
+    digits?.try_into().ok()
+}
+
 fn key_text(text: &str) -> String {
     match text {
         "" => "\\E".to_owned(),
@@ -70,6 +94,12 @@ pub fn bound(at: EventTime) -> Option<CqlValue> {
         EventTime::MAX => Some(CqlValue::Timestamp(CqlTimestamp(LAST_MS))),
         EventTime(us) => Some(timestamp(us)),
     }
+}
+
+/// The time that [`timestamp`] has stored, to the millisecond.
+pub fn time_of(stored: &CqlValue) -> Option<EventTime> {
+    let CqlValue::Timestamp(CqlTimestamp(ms)) = stored else { return None };
+    ms.checked_mul(1000).map(EventTime)
 }
 
 /// Bytes on the wire, about.
@@ -133,6 +163,26 @@ mod tests {
         }
         assert_eq!(key(&number, &Value::Decimal(7)), Ok(CqlValue::BigInt(7)));
         assert!(key(&number, &Value::Null).unwrap_err().contains("default"));
+    }
+
+    #[test]
+    fn a_value_is_read_from_its_own_key_alone() {
+        let field = |field_type| Field { name: "f".to_owned(), field_type };
+        let (text, cents) = (field(FieldType::Text), field(FieldType::Decimal(2)));
+        for unscaled in [0, 1, -1, 127, 128, -128, -129, 255, 256, i64::MAX, i64::MIN] {
+            let value = Value::Decimal(unscaled);
+            assert_eq!(key_value(&cents, &key(&cents, &value).unwrap()), Some(value), "{unscaled}");
+        }
+        for t in ["", "a", r"\", r"\\", r"\N", r"\E", r"\\N"] {
+            let value = Value::Text(t.into());
+            assert_eq!(key_value(&text, &key(&text, &value).unwrap()), Some(value), "{t}");
+        }
+        // Of another scale, and of nobody's making.
+        for (field, other) in
+            [(&cents, decimal(15, 1)), (&text, CqlValue::Text(String::new())), (&text, CqlValue::Text(r"\x".to_owned()))]
+        {
+            assert_eq!(key_value(field, &other), None, "{other:?}");
+        }
     }
 
     #[test]

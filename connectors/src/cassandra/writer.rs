@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Attempts of one request within a cut; then the driver of the sink backs off and the cut begins again.
-const ATTEMPTS_MAX: u32 = 7;
+pub(super) const ATTEMPTS_MAX: u32 = 7;
 
 /// The pause before the second attempt; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What one cut's requests share.
 pub struct Writer {

@@ -32,6 +32,7 @@ pub mod config;
 mod dead_letters;
 mod error;
 mod events;
+mod held;
 pub mod read;
 mod schema;
 mod sink;

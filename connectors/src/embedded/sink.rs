@@ -3,9 +3,10 @@
 use super::config::Config;
 use super::error::{is_of_one_row, sink_error};
 use super::values::{cell, group_cell, time};
-use super::{dead_letters, events, schema};
+use super::{dead_letters, events, held, schema};
 use crate::context::{SinkContext, ViewDescription};
-use caudal_pipeline::ports::sink::{self, Cut, Row, SetAside, SinkError};
+use caudal_pipeline::ports::sink::{self, Cut, HeldRow, Row, SetAside, SinkError};
+use caudal_pipeline::time::EventTime;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params_from_iter};
 use std::time::Duration;
@@ -78,6 +79,15 @@ impl sink::Sink for Sink {
         let set_aside = write_all(&transaction, &self.context, &self.statements, cut).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(set_aside)
+    }
+
+    fn held(&mut self, view: usize, from: EventTime, take: &mut dyn FnMut(HeldRow)) -> Result<bool, SinkError> {
+        if self.connection.is_none() {
+            self.prepare()?;
+        }
+        let connection = self.connection.as_ref().expect("it was just opened");
+        held::read(connection, &self.config.path, &self.context.views[view], from, take)?;
+        Ok(true)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cells as SQLite values, and back as JSON by the column's declared type.
 
 use caudal_pipeline::time::EventTime;
-use caudal_pipeline::value::{Cell, ColumnType, decimal_text};
+use caudal_pipeline::value::{Cell, ColumnType, FieldType, Value, decimal_of, decimal_text};
 use rusqlite::types::{Value as Sql, ValueRef};
 use serde_json::Value as Json;
 
@@ -45,6 +45,32 @@ pub(super) fn time(time: EventTime) -> Sql {
         EventTime::MAX => "infinity".to_owned(),
         other => other.to_string(),
     })
+}
+
+/// The time that [`time`] stores as `text`.
+pub(super) fn time_of(text: &str) -> Option<EventTime> {
+    match text {
+        "-infinity" => Some(EventTime::MIN),
+        "infinity" => Some(EventTime::MAX),
+        other => EventTime::displayed_as(other),
+    }
+}
+
+/// The value of a group's field that is stored so; `None` if no value of its type is.
+pub(super) fn group_value(stored: ValueRef, field_type: FieldType) -> Option<Value> {
+    let value = match (stored, field_type) {
+        (ValueRef::Blob([]), _) => Value::Null,
+        (ValueRef::Integer(i), FieldType::Bool) => Value::Bool(i != 0),
+        (ValueRef::Integer(i), FieldType::Decimal(0)) => Value::Decimal(i),
+        (ValueRef::Text(_), FieldType::Decimal(scale)) => {
+            Value::Decimal(i64::try_from(decimal_of(stored.as_str().ok()?, scale)?).ok()?)
+        }
+        (ValueRef::Text(_), FieldType::Text) => Value::Text(stored.as_str().ok()?.into()),
+        (ValueRef::Text(_), FieldType::Time) => Value::Time(time_of(stored.as_str().ok()?)?.0),
+        _ => return None,
+    };
+    let written = group_cell(&Cell::of(&value, field_type));
+    (ValueRef::from(&written) == stored).then_some(value)
 }
 
 /// The same value as all stores show it: decimals as numbers, the ends of time and group nulls as null.

@@ -57,6 +57,11 @@ impl Cluster {
         self.slots.tags()
     }
 
+    /// Who has which slots.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
     /// Addresses of all primaries.
     pub fn primaries(&self) -> Vec<Address> {
         let tags = self.tags();

@@ -95,7 +95,7 @@ pub fn sink_error(place: &str, attempted: &str, error: &RedisError) -> SinkError
             SinkError::Stop(format!("{said}; name the authority that signed the server's certificate in `tls`"))
         }
         Refusal::Login => SinkError::Stop(format!(
-            "{said}; check user and password in the sink's url: the user needs +fcall +function|load (or +evalsha +script|load) and what they call, on the job's keys"
+            "{said}; check user and password in the sink's url: the user needs +fcall +function|load (or +evalsha +script|load) and what they call, on the job's keys, and +scan where its rows are read back"
         )),
         Refusal::NoFunctions => {
             SinkError::Stop(format!("{said}; the server must be Redis 7 or newer, or Valkey, or allow scripts"))

@@ -1,9 +1,10 @@
 //! A row as the JSON text that readers find, and the parts of it that the functions in the server look at.
 
 use crate::context::ViewDescription;
-use caudal_pipeline::ports::sink::Row;
+use caudal_pipeline::ports::sink::{Row, RowState};
 use caudal_pipeline::time::{EventTime, Version};
 use caudal_pipeline::value::Cell;
+use serde::Deserialize;
 
 /// The names that every member has; no column may be called so.
 pub const RESERVED: [&str; 5] = ["start", "end", "state", "v", "expires"];
@@ -32,6 +33,38 @@ pub fn member(view: &ViewDescription, row: &Row) -> String {
     text
 }
 
+/// What every member begins with, read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The window's start; `EventTime::MIN` where there is none.
+    pub start: EventTime,
+    /// Its end; `EventTime::MAX` where there is none.
+    pub end: EventTime,
+    /// Whether the row is gone.
+    pub gone: bool,
+    /// The row's version.
+    pub version: Version,
+}
+
+/// The head of a member; `None` if it is none of ours.
+pub fn head(member: &[u8]) -> Option<Head> {
+    #[derive(Deserialize)]
+    struct Written {
+        start: Option<String>,
+        end: Option<String>,
+        state: String,
+        v: String,
+    }
+    let written: Written = serde_json::from_slice(member).ok()?;
+    let bound = |text: Option<String>, none| text.map_or(Some(none), |text| EventTime::displayed_as(&text));
+    Some(Head {
+        start: bound(written.start, EventTime::MIN)?,
+        end: bound(written.end, EventTime::MAX)?,
+        gone: written.state == RowState::Gone.name(),
+        version: Version(written.v.parse().ok()?),
+    })
+}
+
 /// Microseconds to the millisecond that is not earlier, and never zero or less: Redis deletes what expires then.
 pub fn expires_ms(expires_us: i64) -> i64 {
     (expires_us.div_euclid(1000) + i64::from(expires_us.rem_euclid(1000) > 0)).max(1)
@@ -58,7 +91,6 @@ fn bound(bound: EventTime) -> String {
 mod tests {
     use super::*;
     use caudal_pipeline::plan::WindowPlan;
-    use caudal_pipeline::ports::sink::RowState;
     use caudal_pipeline::time::Span;
     use caudal_pipeline::value::{Column, ColumnType};
 
@@ -87,9 +119,14 @@ mod tests {
             member(&view, &row),
             r#"{"start":"1970-01-01T00:00:00Z","end":"1970-01-01T00:01:00Z","state":"open","v":"0000000000000000007","expires":2,"mean \"x\"":1.20,"ids":["a",null]}"#
         );
+        let read = Head { start: row.start, end: row.end, gone: false, version: row.version };
+        assert_eq!(head(member(&view, &row).as_bytes()), Some(read));
         row = Row { start: EventTime::MIN, end: EventTime::MAX, state: RowState::Gone, cells: vec![], expires_us: None, ..row };
         assert_eq!(member(&view, &row), r#"{"start":null,"end":null,"state":"gone","v":"0000000000000000007"}"#);
         assert!(member(&view, &row).starts_with(&identity(row.start)));
+        let read = Head { start: row.start, end: row.end, gone: true, version: row.version };
+        assert_eq!(head(member(&view, &row).as_bytes()), Some(read));
+        assert_eq!(head(br#"{"start":null}"#), None);
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub mod config;
 mod connection;
 mod error;
 mod functions;
+mod held;
 pub mod keys;
 mod mark;
 mod member;

@@ -67,7 +67,7 @@ pub fn warnings(config: &Config) -> Result<Vec<String>, SinkError> {
 }
 
 /// A connection to the server that has all keys.
-fn open(config: &Config) -> Result<(Connection, Address), SinkError> {
+pub(super) fn open(config: &Config) -> Result<(Connection, Address), SinkError> {
     match &config.servers {
         config::Servers::Sentinel { primary, sentinels } => {
             let primary = address(config, primary)?;
@@ -81,7 +81,8 @@ fn open(config: &Config) -> Result<(Connection, Address), SinkError> {
     }
 }
 
-fn addresses(config: &Config, urls: &[String]) -> Result<Vec<Address>, SinkError> {
+/// Servers, as a configuration names them.
+pub(super) fn addresses(config: &Config, urls: &[String]) -> Result<Vec<Address>, SinkError> {
     urls.iter().map(|url| address(config, url)).collect()
 }
 

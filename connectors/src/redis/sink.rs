@@ -6,9 +6,10 @@ use super::functions::Call;
 use super::mark::{self, Outcome};
 use super::member::RESERVED;
 use super::servers::{self, Servers};
-use super::{keys, rows};
+use super::{held, keys, rows};
 use crate::context::SinkContext;
-use caudal_pipeline::ports::sink::{Cut, SetAside, Sink, SinkError};
+use caudal_pipeline::ports::sink::{Cut, HeldRow, SetAside, Sink, SinkError};
+use caudal_pipeline::time::EventTime;
 
 /// Calls sent before their replies are awaited.
 const BATCH_CALLS_MAX: usize = 512;
@@ -153,6 +154,11 @@ impl Sink for RedisSink {
         // A connection that failed is not kept: replies of a broken pipeline may still be under way on it.
         self.server = Some(server);
         Ok(set_aside)
+    }
+
+    fn held(&mut self, view: usize, from: EventTime, take: &mut dyn FnMut(HeldRow)) -> Result<bool, SinkError> {
+        held::read(&self.config, &held::Wanted { job: &self.context.job, view: &self.context.views[view], from }, take)?;
+        Ok(true)
     }
 }
 

@@ -157,6 +157,19 @@ impl Default for ViewProgress {
     }
 }
 
+/// A row as a store holds it, as far as a rebuild must know it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldRow {
+    /// The group's values, exactly as they were written.
+    pub group: Vec<Value>,
+    /// As it was written; with view and group this is what the row is known by.
+    pub start: EventTime,
+    /// As it was written, cut to what the store can hold: a session in Cassandra ends at a whole millisecond.
+    pub end: EventTime,
+    /// The version that the store has.
+    pub version: Version,
+}
+
 /// A row that the store will never take, set aside and listed; the sink goes on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SetAside {
@@ -188,4 +201,16 @@ pub trait Sink: Send {
     /// Writes the whole cut, or fails having perhaps written a part, which is then repeated. A store that can lose writes
     /// looks whether it has, and says so by [`SinkError::Lost`] until a cut comes that begins a republication.
     fn write(&mut self, cut: &Cut) -> Result<Vec<SetAside>, SinkError>;
+    /// Gives every row of `view` that is not gone and whose window starts at `from` or later to `take`; false if this store
+    /// cannot be read back (it keeps a history, not rows). May be called from any place before the first `write`; connects
+    /// if need be.
+    ///
+    /// Rows without a window start before all time, so they come for `EventTime::MIN` alone. A row may come more than once,
+    /// and what has expired comes as long as readers can see it. After [`SinkError::Retry`] all come again from the
+    /// beginning. A row that this job could not have written so, since a field of the group has changed, is
+    /// [`SinkError::Stop`]: nothing that is written could reach it.
+    fn held(&mut self, view: usize, from: EventTime, take: &mut dyn FnMut(HeldRow)) -> Result<bool, SinkError> {
+        let _ = (view, from, take);
+        Ok(false)
+    }
 }
