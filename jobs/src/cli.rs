@@ -94,6 +94,10 @@ struct RunArgs {
     /// a crash of a build that is to be replaced.
     #[arg(long, conflicts_with_all = ["until_end", "close"])]
     drain: bool,
+    /// Recompute what the sources still have with this job file, then go on: rows that come out otherwise are overwritten,
+    /// rows that no longer come out are marked gone, in every store.
+    #[arg(long, conflicts_with = "drain")]
+    rebuild: bool,
     /// Take the state over from a process that holds it.
     #[arg(long)]
     take_over: bool,
@@ -297,6 +301,7 @@ fn settings(args: &RunArgs, name: &str, public: &Arc<PublicPort>) -> Settings {
         until_end: args.until_end,
         close: args.close,
         drain: args.drain,
+        rebuild: args.rebuild,
         checkpoint_every: Span::seconds(args.checkpoint_every.into()),
         listen: public.clone(),
         ..defaults

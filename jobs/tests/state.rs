@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 #[path = "state/change.rs"]
 mod change;
+#[path = "state/rebuild.rs"]
+mod rebuild;
 
 /// How long something is waited for that must happen.
 const PATIENCE: Duration = Duration::from_secs(120);

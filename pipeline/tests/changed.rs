@@ -9,6 +9,9 @@
 
 mod harness;
 
+#[path = "changed/rebuilt.rs"]
+mod rebuilt;
+
 use caudal_pipeline::engine::{Described, Engine, EngineConfig, EngineError, Phase, Standing, carry_over};
 use caudal_pipeline::ledger::RowKey;
 use caudal_pipeline::log::{Bind, Fingerprint};

@@ -88,7 +88,7 @@ fn trial(seed: u64, unsynced: usize, exercised: &mut Exercised) {
     let mut random = Random::new(seed);
     let lateness = [Span::seconds(60), Span::seconds(300), Span::seconds(7_200)][random.below(3) as usize];
     let scope = [None, Some(DeduplicateScope::Stream), Some(DeduplicateScope::Partition)][random.below(3) as usize];
-    let shape = Shape { lateness, scope, explode: random.chance(30) };
+    let shape = Shape { scope, explode: random.chance(30), ..Shape::new(lateness) };
     let plan = Arc::new(plan_of(shape, Span::seconds(5)));
     let partitions = 1 + random.below(4) as usize;
     let (source, disk, mut clock) = (MemorySource::new("events", partitions), Disk::default(), Clock::new());

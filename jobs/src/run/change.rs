@@ -38,7 +38,7 @@ fn name_of(job: u64) -> String {
     format!("jobs/{job:016x}")
 }
 
-fn failed(error: BlobError) -> RunError {
+pub fn failed(error: BlobError) -> RunError {
     RunError::Failed(error.to_string())
 }
 
@@ -55,7 +55,7 @@ pub fn keep(job: &Job, folder: &StateFolder) -> Result<(), RunError> {
 }
 
 /// The job that the state is of.
-fn kept(folder: &StateFolder, id: u64) -> Result<Job, RunError> {
+pub fn kept(folder: &StateFolder, id: u64) -> Result<Job, RunError> {
     let unreadable = |why: String| {
         RunError::Refused(format!(
             "the state is another job's, which cannot be read from it ({why}): run that job, or start with a new state folder"
@@ -76,21 +76,24 @@ fn kept(folder: &StateFolder, id: u64) -> Result<Job, RunError> {
     if fingerprint(&job).job == id { Ok(job) } else { Err(unreadable("its text has another meaning in this build".into())) }
 }
 
-/// Makes the state of the job `other` that of `job`, where that alters nothing that was promised.
-pub fn carry_over(
-    job: &Job,
-    other: u64,
-    folder: &StateFolder,
-    settings: &Settings,
-    shared: &Arc<Shared>,
-    clock: &Clock,
-) -> Result<(), RunError> {
+/// A start under way: what it has before there is an engine.
+pub struct Started<'a> {
+    pub job: &'a Job,
+    pub folder: &'a StateFolder,
+    pub settings: &'a Settings,
+    pub shared: &'a Arc<Shared>,
+    pub clock: &'a Clock,
+}
+
+/// Makes the state of the job `other` that of the one that starts, where that alters nothing that was promised.
+pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
+    let Started { job, folder, .. } = *started;
     let old = kept(folder, other)?;
     let differences = difference::between(&old, job);
     if !differences.is_empty() {
         return Err(RunError::Refused(format!(
             "the job differs from the one that wrote this state in what was promised already:\n  {}\n\
-             give what has changed another name, so that it begins as something new, or start with a new state folder",
+             give what has changed another name, so that it begins as something new, or recompute it with --rebuild",
             differences.join("\n  ")
         )));
     }
@@ -100,7 +103,7 @@ pub fn carry_over(
     let is_of = |by: Option<Fingerprint>| by.is_some_and(|by| by.job == other);
     // What a sink has not got of what is removed, it must get now.
     if is_of(unfinished) || is_of(checkpoint) && unfinished.is_none() && !removed.is_empty() {
-        drain(&reached_as(old.clone(), job), !removed.is_empty(), folder, settings, shared, clock)?;
+        started.drain(&reached_as(old.clone(), job), !removed.is_empty())?;
     }
     let new = fingerprint(job);
     let was = Described { plan: &old.plan, fingerprint: Fingerprint { job: other, ..new } };
@@ -109,31 +112,27 @@ pub fn carry_over(
     Ok(())
 }
 
-/// Finishes what the old job bound, and saves it. Its sinks catch up where `with_sinks` says so.
-fn drain(
-    old: &Job,
-    with_sinks: bool,
-    folder: &StateFolder,
-    settings: &Settings,
-    shared: &Arc<Shared>,
-    clock: &Clock,
-) -> Result<(), RunError> {
-    let of_old = Shared::new(Arc::new(old.plan.clone()), settings.state.clone());
-    let settings = Settings { close: false, ..settings.clone() };
-    let sinks = sinks::build(old, &settings.state)?;
-    let (mut engine, sources, intakes) = prepare(old, folder, &sinks, &settings, &of_old, clock)?;
-    if !with_sinks {
-        engine.do_not_wait_for_sinks();
+impl Started<'_> {
+    /// Finishes what the old job bound, and saves it. Its sinks catch up where `with_sinks` says so.
+    pub fn drain(&self, old: &Job, with_sinks: bool) -> Result<(), RunError> {
+        let Started { folder, settings, shared, clock, .. } = *self;
+        let of_old = Shared::new(Arc::new(old.plan.clone()), settings.state.clone());
+        let settings = Settings { close: false, ..settings.clone() };
+        let sinks = sinks::build(old, &settings.state)?;
+        let (mut engine, sources, intakes) = prepare(old, folder, &sinks, &settings, &of_old, clock)?;
+        if !with_sinks {
+            engine.do_not_wait_for_sinks();
+        }
+        let asked = || shared.stopping().max(Stop::Drain);
+        let sinks = if with_sinks { sinks } else { Vec::new() };
+        let outcome = drive(engine, Parts { sources, sinks, intakes, folder }, &settings, &of_old, clock, &asked);
+        shared.alarm(of_old.take_alarms());
+        outcome
     }
-    let asked = || shared.stopping().max(Stop::Drain);
-    let sinks = if with_sinks { sinks } else { Vec::new() };
-    let outcome = drive(engine, Parts { sources, sinks, intakes, folder }, &settings, &of_old, clock, &asked);
-    shared.alarm(of_old.take_alarms());
-    outcome
 }
 
 /// The old job, with sources and stores reached as the new one says, where it has them: logins are not kept.
-fn reached_as(old: Job, new: &Job) -> Job {
+pub fn reached_as(old: Job, new: &Job) -> Job {
     let source_of = |name: &str| {
         let (_, spec) = new.sources.iter().find(|(stream, _)| new.plan.streams[*stream].name == name)?;
         Some(spec.clone())

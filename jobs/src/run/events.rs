@@ -2,7 +2,7 @@
 //!
 //! ERROR wakes someone, WARN is looked at first, INFO is a change of state. The counts behind them are in the metrics.
 
-use caudal_pipeline::engine::Phase;
+use caudal_pipeline::engine::{Phase, Rebuilt};
 use caudal_pipeline::time::EventTime;
 use tracing::{error, info, warn};
 
@@ -36,6 +36,61 @@ impl Changed<'_> {
             [] => info!(caudal_job = job, "the job has changed, and goes on from the state of the one before"),
             removed => info!(caudal_job = job, "the job has changed, and goes on without {}", removed.join(", ")),
         }
+    }
+}
+
+/// A job is recomputed beside its old state.
+pub struct RebuildBegins<'a> {
+    pub job: &'a str,
+    /// Memory that the job can need at most, bytes, if its limits bound it.
+    pub memory_bound: Option<u64>,
+}
+
+impl RebuildBegins<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let memory = self.memory_bound.map_or("what the job needs in memory, which no limit bounds".to_owned(), |bytes| {
+            format!("up to {} MiB of memory while it runs", bytes >> 20)
+        });
+        info!(
+            caudal_job = self.job,
+            "recomputing from what the sources still have; this takes {memory}, then the rows of both states at once to compare \
+             them, and twice the disk; results stand still until it is done"
+        );
+    }
+}
+
+/// A rebuild waits for a source or store.
+pub struct RebuildWaits<'a> {
+    pub job: &'a str,
+    pub whom: &'a str,
+    pub why: &'a str,
+}
+
+impl RebuildWaits<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        warn!(caudal_job = self.job, whom = self.whom, "the rebuild waits, trying again: {}", self.why);
+    }
+}
+
+/// What was recomputed is the state now.
+pub struct RebuildEnds<'a> {
+    pub job: &'a str,
+    pub rebuilt: Rebuilt,
+    /// Streams and views that it no longer has.
+    pub removed: &'a [String],
+}
+
+impl RebuildEnds<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let Rebuilt { same, changed, gone } = self.rebuilt;
+        let without = if self.removed.is_empty() { String::new() } else { format!("; without {}", self.removed.join(", ")) };
+        info!(
+            caudal_job = self.job,
+            same, changed, gone, "recomputed: {changed} rows are other or new, {gone} are gone, {same} are the same{without}"
+        );
     }
 }
 

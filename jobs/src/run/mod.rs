@@ -16,6 +16,7 @@ mod discovery;
 mod durations;
 mod events;
 mod intake;
+mod rebuild;
 mod sinks;
 mod sources;
 
@@ -61,6 +62,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// Threads that work.
     pub workers: usize,
+    /// Whether the job is recomputed from what its sources still have, before it goes on.
+    pub rebuild: bool,
     /// Whether a process that holds the state is taken over from.
     pub take_over: bool,
     /// Whether the run ends once finite sources are read.
@@ -82,6 +85,7 @@ impl Settings {
         Settings {
             state,
             workers,
+            rebuild: false,
             take_over: false,
             until_end: false,
             close: false,
@@ -309,10 +313,16 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     change::keep(job, &folder)?;
     let mut sinks = sinks::build(job, &settings.state)?;
     sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
+    let started = change::Started { job, folder: &folder, settings, shared, clock: &clock };
+    if settings.rebuild {
+        rebuild::run(&started, &mut sinks)?;
+    } else {
+        rebuild::forget(&folder)?;
+    }
     let prepare = || prepare(job, &folder, &sinks, settings, shared, &clock);
     let ready = match prepare() {
         Err(Unready::OtherJob(other)) => {
-            change::carry_over(job, other, &folder, settings, shared, &clock)?;
+            change::carry_over(&started, other)?;
             prepare()
         }
         ready => ready,

@@ -6,9 +6,10 @@ use super::{LOCK, RunError, Shared, Stop, Store};
 use crate::jobfile::{Emission, Job, SinkSpec, StoreSpec};
 use caudal_connectors::context::{SinkContext, ViewDescription};
 use caudal_connectors::{cassandra, embedded, file, kafka, redis};
-use caudal_pipeline::engine::Engine;
+use caudal_pipeline::engine::{Engine, HeldKey};
+use caudal_pipeline::group::Group;
 use caudal_pipeline::ledger::{self, Cursor, Follower, Kept, KeptEvents, Ledger};
-use caudal_pipeline::ports::sink::{Cut, SinkError};
+use caudal_pipeline::ports::sink::{Cut, HeldRow, SinkError};
 use caudal_pipeline::time::{EventTime, Span, Version};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,6 +83,32 @@ impl Prepared {
     pub fn extra(extra: super::Extra) -> Prepared {
         let kept = Kept { view: extra.view as u32, emission: ledger::Emission::OnComplete, retain: None, board_groups_max: 0 };
         Prepared { name: extra.name, store: extra.store, kept: vec![kept], dead_letters: false, events: None }
+    }
+}
+
+/// Why a store could not be read back.
+pub enum Unread {
+    /// Worth trying again.
+    Retry(String),
+    /// It will not help.
+    Stop(String),
+}
+
+impl Prepared {
+    /// Adds the rows that the store holds of windows that start at `from` or later, by view, with their ends. A store that
+    /// keeps a history holds none.
+    pub fn held(&mut self, from: &[EventTime], held: &mut BTreeMap<HeldKey, EventTime>) -> Result<(), Unread> {
+        for kept in &self.kept {
+            let mut take = |row: HeldRow| {
+                held.insert((kept.view, Group::of(&row.group), row.start), row.end);
+            };
+            let read = self.store.held(kept.view as usize, from[kept.view as usize], &mut take);
+            read.map_err(|error| match error {
+                SinkError::Stop(why) => Unread::Stop(why),
+                SinkError::Retry(why) | SinkError::Lost(why) => Unread::Retry(why),
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ const SECONDS: &str = "  seconds: {from: readings, window: {tumbling: 1s}, group
 
 impl Scratch {
     /// Writes the job anew.
-    fn job(&self, text: &str) {
+    pub fn job(&self, text: &str) {
         std::fs::write(self.0.join("job.yaml"), text).unwrap();
     }
 }

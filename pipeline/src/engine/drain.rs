@@ -73,6 +73,9 @@ impl Engine {
             let longest = self.longest_wait();
             self.sources.values_mut().for_each(|source| source.clock.close(longest));
         }
+        for (stream, watermark) in &self.at_least {
+            self.sources.get_mut(stream).expect("a source stream").clock.restore(*watermark, None);
+        }
         let opened_at_us = Some(now.running_us);
         self.in_flight.insert(epoch, InFlight { opened, opened_at_us, closes: close, ..InFlight::default() });
         let nothing = Some(Arc::new(Vec::new()));

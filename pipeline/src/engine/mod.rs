@@ -17,6 +17,7 @@ mod drain;
 mod epochs;
 mod lag;
 mod partitions;
+mod rebuild;
 mod saving;
 mod start;
 mod status;
@@ -26,6 +27,7 @@ pub use carry::{Described, Standing, carry_over};
 pub use checkpoint::{Manifest, SourceState};
 pub use epochs::{Now, OPEN_EPOCHS_MAX, TICK};
 pub use lag::Lag;
+pub use rebuild::{HeldKey, Rebuilt, adopt, first_retained, newest_manifest};
 pub use status::{Finished, HeldBack, Phase, Status};
 
 use crate::bound::Ceilings;
@@ -187,6 +189,8 @@ pub struct Engine {
     /// For each view, up to which window end the ledger may have forgotten rows.
     forgotten: Vec<EventTime>,
     new_sinks: BTreeMap<String, Vec<EventTime>>,
+    /// Watermarks that the last epoch reaches, by source stream.
+    at_least: BTreeMap<u32, EventTime>,
 }
 
 impl Engine {

@@ -116,6 +116,7 @@ impl Engine {
             over_limit: None,
             forgotten,
             new_sinks,
+            at_least: BTreeMap::new(),
         };
         engine.assign_all();
         // Processes that end before their second checkpoint merge too.

@@ -44,6 +44,8 @@ pub struct RowValue {
     /// Before the epoch the watermark had passed its end, or one that it had earlier: it was due to whoever waits
     /// for complete rows, and stays due.
     pub was_complete: bool,
+    /// Before the epoch it was final: only a rebuild changes such a row.
+    pub was_final: bool,
     /// W of the view's stream at the end of the epoch.
     pub watermark: EventTime,
     /// One cell for each column.

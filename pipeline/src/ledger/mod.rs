@@ -372,6 +372,7 @@ mod tests {
                 Some(RowValue {
                     state: RowState::Open,
                     was_complete: false,
+                    was_final: false,
                     watermark: EventTime(0),
                     cells: vec![Cell::Integer(n); 10],
                 }),

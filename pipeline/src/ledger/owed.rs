@@ -94,7 +94,8 @@ impl Rule {
             Emission::OnComplete | Emission::OnFinal if passes => Some(self.later(end, value)),
             // What was due stays due: also a session that moved its end beyond the watermark, or is gone.
             Emission::OnComplete => (changed > self.after && value.was_complete).then_some(Effect::Change),
-            Emission::OnFinal => None,
+            // Once given, so are changes: only a rebuild makes any.
+            Emission::OnFinal => (changed > self.after && value.was_final).then_some(Effect::Change),
         }
     }
 
@@ -113,7 +114,7 @@ impl Rule {
         let gone_too = match self.emission {
             Emission::OnUpdate | Emission::Every(_) => true,
             Emission::OnComplete => value.was_complete,
-            Emission::OnFinal => false,
+            Emission::OnFinal => value.was_final,
         };
         match value.state {
             RowState::Gone => gone_too.then_some(Effect::Change),
@@ -140,7 +141,7 @@ impl Rule {
         let (from, to) = (after(self.before), after(self.now));
         let passing = Range { from: from.clone(), to: to.clone(), after: Epoch(0) };
         match self.emission {
-            Emission::OnFinal => vec![passing],
+            Emission::OnFinal => vec![changed(first, from), passing],
             _ => vec![changed(first, from), passing, changed(to, end)],
         }
     }

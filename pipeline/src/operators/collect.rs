@@ -130,7 +130,8 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> Collect<R, F> {
                 (cells, if change.end <= tick.after[view.stream] { RowState::Complete } else { RowState::Open })
             }
         };
-        part.rows.push((key, Some(RowValue { state, was_complete, watermark: tick.after[view.stream], cells })));
+        part.rows
+            .push((key, Some(RowValue { state, was_complete, was_final: false, watermark: tick.after[view.stream], cells })));
     }
 
     /// A message's body goes with its first accepted element: an array of a thousand is not kept a thousand times.

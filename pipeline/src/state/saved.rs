@@ -64,7 +64,13 @@ impl Saved {
 
     /// Writes the rows that are alive again, as one run for another plan: of the operators that `keeps` says, their
     /// streams at the new positions.
-    pub fn carry(&self, name: &str, keeps: impl Fn(&str) -> bool, to: &Positions) -> Result<Option<StateFile>, RunError> {
+    pub fn carry(
+        &self,
+        blobs: &dyn Blobs,
+        name: &str,
+        keeps: impl Fn(&str) -> bool,
+        to: &Positions,
+    ) -> Result<Option<StateFile>, RunError> {
         let mut writer = StateWriter::default();
         for entry in newest(&self.runs, &*self.blobs, Vec::new()) {
             let (key, value) = entry?;
@@ -76,7 +82,7 @@ impl Saved {
                 writer.push(&key, &encode_alive(Expiry { stream, ..expiry }, bytes));
             }
         }
-        writer.create(&*self.blobs, name)
+        writer.create(blobs, name)
     }
 
     /// The rows of an operator that are alive, by route and key.

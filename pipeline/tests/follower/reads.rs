@@ -53,7 +53,7 @@ fn batch(epoch: u64, watermark: i64, rows: &[(u32, i64, i64, u64)]) -> Batch {
         let state = if end <= watermark { RowState::Complete } else { RowState::Open };
         let cells = vec![Cell::Integer(count as i64)];
         let key = RowKey { view, end, group: Group::of(&[Value::Decimal(group)]), start };
-        (key, Some(RowValue { state, was_complete: false, watermark, cells }))
+        (key, Some(RowValue { state, was_complete: false, was_final: false, watermark, cells }))
     };
     let (opened, rows) = (Version(epoch as i64 * SECOND), rows.iter().map(row).collect());
     Batch { epoch: Epoch(epoch), opened, watermarks: vec![watermark], rows, ..Batch::default() }

@@ -117,11 +117,13 @@ pub struct Shape {
     pub scope: Option<DeduplicateScope>,
     /// Events come in arrays.
     pub explode: bool,
+    /// What is counted.
+    pub filter: &'static str,
 }
 
 impl Shape {
     pub fn new(lateness: Span) -> Shape {
-        Shape { lateness, scope: Some(DeduplicateScope::Stream), explode: false }
+        Shape { lateness, scope: Some(DeduplicateScope::Stream), explode: false, filter: "x > -9.0" }
     }
 }
 
@@ -162,7 +164,7 @@ pub fn decoder(shape: Shape) -> Decoder {
             field("x", FieldType::Decimal(2)),
             plain("site", FieldFrom::Expr("unit.site".into()), None),
         ]),
-        filter: Some("x > -9.0".into()),
+        filter: Some(shape.filter.into()),
     };
     Decoder::new(&spec).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
 }

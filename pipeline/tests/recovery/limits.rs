@@ -3,7 +3,7 @@
 
 use super::harness::*;
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase};
-use caudal_pipeline::plan::{DeduplicateScope, Limits, Plan};
+use caudal_pipeline::plan::{Limits, Plan};
 use caudal_pipeline::ports::memory::MemorySource;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 const IN_FLIGHT_BYTES_MAX: u64 = 64 << 10;
 
 fn plan_with(limits: Limits) -> Arc<Plan> {
-    let shape = Shape { lateness: Span::seconds(600), scope: Some(DeduplicateScope::Stream), explode: false };
+    let shape = Shape::new(Span::seconds(600));
     let mut plan = plan_of(shape, Span::seconds(5));
     plan.streams.iter_mut().for_each(|stream| stream.watermark.max_ahead = Span::seconds(10));
     plan.limits = limits;

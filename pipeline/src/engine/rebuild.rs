@@ -1,0 +1,233 @@
+//! A job recomputed beside its old state, and what of the old state that replaces.
+//!
+//! ```text
+//! old state, drained at E ─────────────────────────────────────┐ rows before `from` as they are
+//! sources up to the old offsets ─▶ an engine of its own ─▶ rows ┴─▶ compare ─▶ epoch E+1: changed, new, gone ─▶ sinks
+//! ```
+//! Rows whose windows start at `from` or later are the recomputation's; of those that come out the same the ledger keeps
+//! what it has, so that no store is written for nothing. Rows that only stores know are given from outside.
+
+use super::carry::{Described, moved};
+use super::checkpoint::{self, Manifest};
+use super::{Engine, EngineError};
+use crate::decode::{Context, TableRows, Tables};
+use crate::group::Group;
+use crate::ledger::{Batch, Keep, Ledger, RowKey, RowValue};
+use crate::log::{CommitLog, Generation, LogRecord};
+use crate::plan::{Plan, StreamInput};
+use crate::ports::blobs::Blobs;
+use crate::ports::sink::RowState;
+use crate::ports::source::{Discovered, Source, SourceError};
+use crate::positions::Positions;
+use crate::record::{Offset, PartitionIndex};
+use crate::run::RunError;
+use crate::time::{Epoch, EventTime, Version};
+use crate::value::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Bytes that are read at a time while the first record of a partition is looked for.
+const POLL_BYTES: usize = 64 << 10;
+
+/// A row's identity in a store: view of the new plan, group and start.
+pub type HeldKey = (u32, Group, EventTime);
+
+/// What a recomputation changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Rows that came out as they were.
+    pub same: u64,
+    /// Rows with another value, and new ones.
+    pub changed: u64,
+    /// Rows that are no longer there.
+    pub gone: u64,
+}
+
+/// The newest checkpoint's manifest, if its bytes are what was written.
+pub fn newest_manifest(blobs: &Arc<dyn Blobs>) -> Result<Option<Manifest>, EngineError> {
+    Ok(super::Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?).1)
+}
+
+/// The event time of the first record that a partition still has, if earlier ones were removed; `None` if none was, or none
+/// is left. Waits for the source between two looks with `wait`, which says whether to go on.
+pub fn first_retained(
+    plan: &Plan,
+    tables: &[TableRows],
+    stream: u32,
+    source: &dyn Source,
+    found: &Discovered,
+    mut wait: impl FnMut() -> bool,
+) -> Result<Option<EventTime>, SourceError> {
+    let StreamInput::Source(decoder) = &plan.streams[stream as usize].from else { return Ok(None) };
+    let end = found.end.unwrap_or(Offset(u64::MAX));
+    if found.start == Offset(0) || found.start >= end {
+        return Ok(None);
+    }
+    let tables = Tables::new(&plan.tables, tables).map_err(|mistakes| SourceError::Stop(mistakes.join("\n")))?;
+    let (index, mut reader) = (PartitionIndex(0), source.reader()?);
+    reader.assign(index, &found.partition, found.start)?;
+    // When it was received decides nothing of an event time.
+    let context = Context { index, partition: &found.partition, opened: Version(0), tables: &tables };
+    let (mut polled, mut decoded) = (Vec::new(), Vec::new());
+    loop {
+        match reader.poll(POLL_BYTES, &mut polled) {
+            Ok(()) | Err(SourceError::Retry(_)) => {}
+            Err(stop) => return Err(stop),
+        }
+        for (_, message) in polled.drain(..) {
+            if message.offset >= end {
+                return Ok(None);
+            }
+            decoder.decode(&message, &context, &mut decoded);
+            if let Some(record) = decoded.drain(..).find_map(Result::ok) {
+                return Ok(Some(record.event_time));
+            }
+        }
+        if reader.position(index).at_end {
+            return Ok(None);
+        }
+        if !wait() {
+            return Err(SourceError::Retry("it was asked to stop".into()));
+        }
+    }
+}
+
+/// Puts what was recomputed in `beside`, whose engine is done, in the place of the state that `old` left, which must be
+/// drained too. `from` says for each view of the new plan where the first window starts that was recomputed whole; `held`
+/// are rows of such windows that stores hold, with their ends. Takes a generation, so whoever runs is fenced. The checkpoint in the log is
+/// the commit point.
+pub fn adopt(
+    blobs: &Arc<dyn Blobs>,
+    old: Described<'_>,
+    beside: &Arc<dyn Blobs>,
+    new: Described<'_>,
+    from: &[EventTime],
+    held: &BTreeMap<HeldKey, EventTime>,
+) -> Result<Rebuilt, EngineError> {
+    let failed = |error: RunError| EngineError::Failed(format!("what was recomputed could not be taken over: {error}"));
+    let refused = |why: &str| EngineError::Refused(why.into());
+    let (mut log, records) = CommitLog::open(blobs.clone())?;
+    let generation = log.generation();
+    let was = checkpoint::newest(blobs, generation, &records, |_| ()).map_err(EngineError::Refused)?;
+    let (_, was, _, old_ledger) = was.ok_or_else(|| refused("the old job has left no checkpoint: run it with --drain"))?;
+    if super::start::binds_after(&records, was.epoch).next().is_some() {
+        return Err(refused("the old job has bound epochs that are in no checkpoint: run it with --drain"));
+    }
+    if was.fingerprint.job != old.fingerprint.job {
+        return Err(EngineError::OtherJob { job: was.fingerprint.job });
+    }
+    let slots = CommitLog::peek(beside.clone())?;
+    let found = checkpoint::newest(beside, generation, &slots, |_| ()).map_err(EngineError::Refused)?;
+    let (_, is, state, new_ledger) = found.ok_or_else(|| refused("what was recomputed is in no checkpoint"))?;
+    let to = Positions::between(old.plan, new.plan);
+    let epoch = was.epoch.next();
+    let opened = Version(was.opened.0.max(is.opened.0) + 1_000);
+    let carried = old_ledger.carry(&to).map_err(failed)?.runs;
+    let ledger = Ledger::open(blobs.clone(), generation, was.epoch, &carried).map_err(failed)?;
+    let comparison = Comparison { plan: new.plan, old: &ledger, new: &new_ledger, watermarks: &is.watermarks, from, held };
+    let (rows, rebuilt) = comparison.rows().map_err(failed)?;
+    ledger.append(Batch { epoch, opened, watermarks: is.watermarks.clone(), rows, ..Batch::default() });
+    ledger.freeze();
+    let everything = Keep { passed: Epoch(0), rows_until: vec![EventTime::MIN; new.plan.views.len()] };
+    let runs = ledger.seal(&everything).map_err(failed)?;
+    let name = format!("state/{generation:010}-{:020}", epoch.0);
+    let same = Positions::between(new.plan, new.plan);
+    let file = state.carry(&**blobs, &name, |_| true, &same).map_err(failed)?;
+    let begins = new.plan.views.iter().zip(from).filter(|(_, from)| **from > EventTime::MIN);
+    let manifest = Manifest {
+        epoch,
+        opened,
+        state: file.into_iter().collect(),
+        ledger: runs,
+        begins: begins.map(|(view, from)| (view.name.clone(), *from)).collect(),
+        cursors: was.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.carry(&to))).collect(),
+        forgotten: moved(was, new, &to).forgotten,
+        ended: false,
+        ..is
+    };
+    let checkpoint = checkpoint::write_manifest(&**blobs, generation, &manifest).map_err(|error| failed(error.into()))?;
+    let late = log.begin(&LogRecord::Generation(Generation { generation, workers: 0 }))?;
+    if !late.is_empty() {
+        return Err(EngineError::Failed("the process before has gone on meanwhile: start again".into()));
+    }
+    log.append(&LogRecord::Checkpoint(checkpoint))?;
+    Ok(rebuilt)
+}
+
+/// The rows of both ledgers, from where both are whole.
+struct Comparison<'a> {
+    plan: &'a Plan,
+    old: &'a Ledger,
+    new: &'a Ledger,
+    watermarks: &'a [EventTime],
+    from: &'a [EventTime],
+    held: &'a BTreeMap<HeldKey, EventTime>,
+}
+
+type Changes = Vec<(RowKey, Option<RowValue>)>;
+
+impl Comparison<'_> {
+    /// What changes, in the order of keys.
+    fn rows(&self) -> Result<(Changes, Rebuilt), RunError> {
+        let (mut changes, mut rebuilt) = (Changes::new(), Rebuilt::default());
+        for view in 0..self.plan.views.len() as u32 {
+            self.view(view, &mut changes, &mut rebuilt)?;
+        }
+        changes.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok((changes, rebuilt))
+    }
+
+    /// A changed row's value: whoever waits for complete or final rows has passed this one, if W has.
+    fn value(&self, key: &RowKey, state: RowState, cells: Vec<Cell>) -> RowValue {
+        let stream = self.plan.views[key.view as usize].stream;
+        let watermark = self.watermarks[stream];
+        let was_final = key.end.plus(self.plan.streams[stream].lateness) <= watermark;
+        RowValue { state, was_complete: key.end <= watermark, was_final, watermark, cells }
+    }
+
+    fn view(&self, view: u32, changes: &mut Changes, rebuilt: &mut Rebuilt) -> Result<(), RunError> {
+        let (plan, from) = (&self.plan.views[view as usize], self.from[view as usize]);
+        let in_range = |(key, _, value): (RowKey, Version, RowValue)| (key.start >= from).then_some((key, value));
+        let old: BTreeMap<RowKey, RowValue> = self.old.rows(view)?.into_iter().filter_map(in_range).collect();
+        let is_there = |(_, value): &(RowKey, RowValue)| value.state != RowState::Gone;
+        let new: BTreeMap<RowKey, RowValue> = self.new.rows(view)?.into_iter().filter_map(in_range).filter(is_there).collect();
+        let key_of = |key: &RowKey| (view, key.group.clone(), key.start);
+        // A session is one row of a store by its start, whatever its end.
+        let starts: BTreeSet<HeldKey> = new.keys().map(key_of).collect();
+        let known: BTreeSet<HeldKey> = old.keys().map(key_of).collect();
+        for (key, value) in &new {
+            if old.get(key).is_some_and(|old| old.state != RowState::Gone && old.cells == value.cells) {
+                rebuilt.same += 1;
+                continue;
+            }
+            rebuilt.changed += 1;
+            changes.push((key.clone(), Some(self.value(key, value.state, value.cells.clone()))));
+        }
+        let gone = |key: RowKey| {
+            let value = self.value(&key, RowState::Gone, vec![Cell::Null; plan.columns.len()]);
+            (key, Some(value))
+        };
+        for (key, value) in old.into_iter().filter(|(key, _)| !new.contains_key(key)) {
+            if starts.contains(&key_of(&key)) {
+                // It ends elsewhere now.
+                changes.push((key, None));
+            } else if value.state != RowState::Gone {
+                rebuilt.gone += 1;
+                changes.push(gone(key));
+            }
+        }
+        let only_held = self.held.iter().filter(|(key, _)| key.0 == view && key.2 >= from);
+        for ((_, group, start), end) in only_held.filter(|(key, _)| !starts.contains(*key) && !known.contains(*key)) {
+            rebuilt.gone += 1;
+            changes.push(gone(RowKey { view, end: *end, group: group.clone(), start: *start }));
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// The last epoch of the run will have at least these watermarks, by source stream.
+    pub fn at_least(&mut self, watermarks: BTreeMap<u32, EventTime>) {
+        self.at_least = watermarks;
+    }
+}
