@@ -99,8 +99,7 @@ impl CommitLog {
         let bytes = encode(seq, self.generation, self.last_hash, record);
         let name = slot_name(seq);
         let taken = self.blobs.create(&name, &bytes)? == Created::Exists && self.blobs.read(&name)? != bytes;
-        let newer = newest_generation(&*self.blobs)?;
-        if newer > self.generation {
+        if let Some(newer) = self.newer_generation()? {
             return Err(LogError::Fenced { own: self.generation, newer });
         }
         if taken {
@@ -109,6 +108,16 @@ impl CommitLog {
         self.next_seq = seq + 1;
         self.last_hash = xxhash_rust::xxh3::xxh3_64(&bytes);
         Ok(Some(seq))
+    }
+
+    /// The generation that has taken over, if one has. Each takes the one after the newest, and none is ever removed: so the
+    /// next one is asked for, and only if it is there they are listed, which is dearer.
+    fn newer_generation(&self) -> Result<Option<u64>, BlobError> {
+        match self.blobs.read(&generation_name(self.generation + 1)) {
+            Err(BlobError::Missing(_)) => Ok(None),
+            Ok(_) => newest_generation(&*self.blobs).map(Some),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes the records before `seq`: nothing that is kept refers to them.
@@ -220,6 +229,10 @@ fn slot_of(name: &str) -> Option<u64> {
     name.strip_prefix("log/")?.parse().ok()
 }
 
+fn generation_name(generation: u64) -> String {
+    format!("gen/{generation:020}")
+}
+
 fn newest_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
     Ok(blobs.list("gen/")?.last().and_then(|name| name.strip_prefix("gen/")?.parse().ok()).unwrap_or(0))
 }
@@ -227,7 +240,7 @@ fn newest_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
 fn take_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
     loop {
         let generation = newest_generation(blobs)? + 1;
-        if blobs.create(&format!("gen/{generation:020}"), &[])? == Created::New {
+        if blobs.create(&generation_name(generation), &[])? == Created::New {
             return Ok(generation);
         }
     }
