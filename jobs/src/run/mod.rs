@@ -16,16 +16,17 @@ mod events;
 mod intake;
 mod sinks;
 mod sources;
+mod state;
 
 pub use clock::Clock;
 pub use clock::wall_us;
 pub use durations::Durations;
 pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
+pub use state::Place;
 
 use crate::inspect::memory;
 use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::PublicPort;
-use caudal_connectors::state_folder::{StateFolder, StateFolderError};
 use caudal_pipeline::bound;
 use caudal_pipeline::decode::TableRows;
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
@@ -33,6 +34,7 @@ use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
+use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -54,8 +56,8 @@ const RECENT: usize = 256;
 /// What belongs to the process and not to the job.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The folder of the job's state.
-    pub state: PathBuf,
+    /// The place of the job's state.
+    pub state: Place,
     /// Threads that work.
     pub workers: usize,
     /// Whether a process that holds the state is taken over from.
@@ -75,7 +77,7 @@ impl Settings {
     pub fn in_folder(state: PathBuf) -> Settings {
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
         Settings {
-            state,
+            state: state.into(),
             workers,
             take_over: false,
             until_end: false,
@@ -116,12 +118,6 @@ impl From<EngineError> for RunError {
     }
 }
 
-impl From<StateFolderError> for RunError {
-    fn from(error: StateFolderError) -> RunError {
-        if error.restart_may_help() { RunError::Failed(error.to_string()) } else { RunError::Refused(error.to_string()) }
-    }
-}
-
 /// How a run is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
@@ -137,8 +133,8 @@ pub enum Stop {
 pub struct Shared {
     /// The job's plan.
     pub plan: Arc<Plan>,
-    /// The folder of its state.
-    pub state: PathBuf,
+    /// The place of its state.
+    pub state: Place,
     /// How long its steps take.
     pub durations: Arc<Durations>,
     memory_bound: OnceLock<u64>,
@@ -168,12 +164,12 @@ const LOCK: &str = "no thread panics while it holds shared figures";
 
 impl Shared {
     /// For a job whose state is in `state`.
-    pub fn new(plan: Arc<Plan>, state: PathBuf) -> Arc<Shared> {
+    pub fn new(plan: Arc<Plan>, state: impl Into<Place>) -> Arc<Shared> {
         Arc::new(Shared {
             durations: Arc::new(Durations::of(&plan.name)),
             memory_bound: OnceLock::new(),
             plan,
-            state,
+            state: state.into(),
             status: Mutex::default(),
             sinks: Mutex::default(),
             discovery: Mutex::default(),
@@ -270,7 +266,7 @@ struct Parts {
     sources: BTreeMap<u32, Arc<dyn Source>>,
     sinks: Vec<sinks::Prepared>,
     intakes: intake::Intakes,
-    folder: StateFolder,
+    state: State,
 }
 
 /// A sink that the process adds to those of the job file: complete rows of one view, to a screen.
@@ -297,19 +293,19 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         shared.memory_bound.get_or_init(|| bytes);
     }
     intake::check_take_over(job, settings)?;
-    let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
-    let sources::Built { sources, logs, began } = sources::build(job, &folder, &clock)?;
+    let state = State::open(&settings.state, job, settings.take_over)?;
+    let sources::Built { sources, logs, began } = sources::build(job, &state, &clock)?;
     *shared.began.lock().expect(LOCK) = began;
     let tables = job.tables.iter().zip(&job.plan.tables).map(|(source, plan)| table_rows(source, plan));
     let tables = tables.collect::<Result<Vec<_>, RunError>>()?;
     let intakes = intake::Intakes::open(job, logs, &tables, settings, shared)?;
-    let mut sinks = sinks::build(job, &settings.state)?;
+    let mut sinks = sinks::build(job, state.folder())?;
     sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
     let config = EngineConfig {
         plan: shared.plan.clone(),
         fingerprint: fingerprint(job),
         workers: settings.workers,
-        blobs: shared.durations.timed(folder.blobs()),
+        blobs: shared.durations.timed(state.blobs()),
         sources: sources.clone(),
         tables,
         checkpoint_every: settings.checkpoint_every,
@@ -318,11 +314,11 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
     let engine = Engine::start(config)?;
-    drive(engine, Parts { sources, sinks, intakes, folder }, settings, shared, clock)
+    drive(engine, Parts { sources, sinks, intakes, state }, settings, shared, clock)
 }
 
 fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Shared>, clock: Clock) -> Result<(), RunError> {
-    let Parts { sources, sinks, intakes, folder } = parts;
+    let Parts { sources, sinks, intakes, state } = parts;
     let found = discovery::start(&sources, shared);
     let sinks = sinks::start(sinks, &engine, shared);
     let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
@@ -330,7 +326,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
         for (stream, partitions) in found.new_partitions() {
             match partitions {
                 Ok(partitions) => engine.discovered(stream, partitions),
-                Err(why) => return end(engine, sinks, intakes, shared, &folder, Err(RunError::Refused(why))),
+                Err(why) => return end(engine, sinks, intakes, shared, &state, Err(RunError::Refused(why))),
             }
         }
         if let Err(error) = engine.turn(clock.now(), TURN) {
@@ -376,7 +372,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
         let draining = asked.map(|asked: Instant| asked.elapsed());
         if draining.is_some() && engine.held_back() == Some(HeldBack::DiskFull) {
             // Space was set aside for this: the last epochs and the last checkpoint.
-            folder.release_reserve()?;
+            state.release_reserve()?;
         }
         if draining.is_some_and(|since| since > PATIENCE) {
             engine.do_not_wait_for_sinks();
@@ -386,7 +382,7 @@ fn drive(mut engine: Engine, parts: Parts, settings: &Settings, shared: &Arc<Sha
             break Err(RunError::Failed(why.into()));
         }
     };
-    end(engine, sinks, intakes, shared, &folder, outcome)
+    end(engine, sinks, intakes, shared, &state, outcome)
 }
 
 fn end(
@@ -394,7 +390,7 @@ fn end(
     sinks: sinks::Running,
     intakes: intake::Intakes,
     shared: &Arc<Shared>,
-    folder: &StateFolder,
+    state: &State,
     outcome: Result<(), RunError>,
 ) -> Result<(), RunError> {
     publish(&mut engine, shared);
@@ -404,8 +400,8 @@ fn end(
     shared.stop(Stop::Force);
     sinks.end();
     engine.shut_down();
-    // The lock goes with the folder, after the last write.
-    let _ = folder.path();
+    // The lock goes with the state, after the last write.
+    let _ = state.folder();
     outcome
 }
 
