@@ -31,7 +31,8 @@ impl Config {
             return Err(wrong("a bucket's name is 3 to 63 of a-z, 0-9, `-` and `.`"));
         }
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-        if !prefix.is_empty() && Path::parse(prefix).is_err() {
+        // The library would pass over a slash at the beginning.
+        if !prefix.is_empty() && (prefix.starts_with('/') || Path::parse(prefix).is_err()) {
             return Err(wrong("a prefix has parts between slashes, none of them empty, `.` or `..`"));
         }
         let variables = variables.into_iter().filter(|(name, _)| name.starts_with("AWS_"));
