@@ -20,6 +20,9 @@ const CREATOR: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("cauda
 /// No object is as long, and servers count in signed numbers.
 const OFFSET_MAX: u64 = i64::MAX as u64;
 
+/// How many small objects are read at once.
+const READ_AT_ONCE: usize = 32;
+
 /// Immutable named bytes as objects. The client needs a runtime, which lives and ends with this; calls block.
 pub struct ObjectBlobs {
     client: AmazonS3,
@@ -185,6 +188,15 @@ impl Blobs for ObjectBlobs {
 
     fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
         self.try_read(name).map_err(|stopped| blob_error("read", name, stopped))
+    }
+
+    fn read_each(&self, names: &[String]) -> Vec<Result<Vec<u8>, BlobError>> {
+        let part = names.len().div_ceil(READ_AT_ONCE).max(1);
+        std::thread::scope(|scope| {
+            let read = |names: &'_ [String]| names.iter().map(|name| self.read(name)).collect::<Vec<_>>();
+            let parts: Vec<_> = names.chunks(part).map(|names| scope.spawn(move || read(names))).collect();
+            parts.into_iter().flat_map(|part| part.join().expect("reading does not panic")).collect()
+        })
     }
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {

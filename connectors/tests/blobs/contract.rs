@@ -79,6 +79,10 @@ fn keeps_many_and_large(one: &dyn Blobs, other: &dyn Blobs) {
     names.sort();
     assert_eq!(other.list("many/").unwrap(), names);
     assert_eq!(other.list("many/10").unwrap().len(), 1 + 10 + 50);
+    assert!(other.read_each(&names).iter().all(|bytes| matches!(bytes, Ok(bytes) if bytes == b"x")));
+    let some = ["race", "log/1", "large", "logs"].map(str::to_owned);
+    let found: Vec<_> = other.read_each(&some).into_iter().map(|bytes| bytes.ok()).collect();
+    assert_eq!(found, [None, Some(b"third".to_vec()), None, Some(b"x".to_vec())], "each in its place");
     let large: Vec<u8> = (0..LARGE).map(|n| (n / 251) as u8).collect();
     assert_eq!(one.create("large", &large).unwrap(), Created::New);
     assert!(other.read("large").unwrap() == large, "it was read otherwise than it was written");

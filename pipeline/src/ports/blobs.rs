@@ -45,6 +45,10 @@ pub trait Blobs: Send + Sync {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError>;
     /// Reads all of `name`.
     fn read(&self, name: &str) -> Result<Vec<u8>, BlobError>;
+    /// Reads all of each of `names`, in their order. A store that is slow to answer reads many at once.
+    fn read_each(&self, names: &[String]) -> Vec<Result<Vec<u8>, BlobError>> {
+        names.iter().map(|name| self.read(name)).collect()
+    }
     /// Reads `len` bytes of `name` from `offset`; fewer at its end.
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError>;
     /// All names that begin with `prefix`, sorted.
@@ -77,6 +81,9 @@ impl<B: Blobs + ?Sized> Blobs for Arc<B> {
     }
     fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
         (**self).read(name)
+    }
+    fn read_each(&self, names: &[String]) -> Vec<Result<Vec<u8>, BlobError>> {
+        (**self).read_each(names)
     }
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
         (**self).read_range(name, offset, len)
