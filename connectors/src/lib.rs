@@ -8,6 +8,7 @@ pub mod generate;
 pub mod http;
 pub mod kafka;
 pub mod local_log;
+pub mod object_storage;
 mod prefetch;
 pub mod redis;
 pub mod state_folder;

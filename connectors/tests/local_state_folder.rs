@@ -1,9 +1,9 @@
-//! The state folder against the promise of the state port, and against the ways people start a job wrongly.
+//! The state folder against crashes and against the ways people start a job wrongly. What it promises as the state port is
+//! in `blobs/contract.rs`.
 
 use caudal_connectors::state_folder::{FolderBlobs, RESERVE_BYTES, StateFolder, StateFolderError};
-use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, MemoryBlobs};
+use caudal_pipeline::ports::blobs::{Blobs, Created};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// A folder that goes away with the test.
 struct Folder(PathBuf);
@@ -19,65 +19,6 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The same suite over every implementation of the port.
-fn contract(blobs: &dyn Blobs) {
-    assert!(matches!(blobs.read("log/1"), Err(BlobError::Missing(name)) if name == "log/1"));
-    assert_eq!(blobs.create("log/1", b"first").unwrap(), Created::New);
-    assert_eq!(blobs.create("log/1", b"second").unwrap(), Created::Exists);
-    assert_eq!(blobs.read("log/1").unwrap(), b"first");
-    assert_eq!(blobs.create("log/empty", b"").unwrap(), Created::New);
-    assert_eq!(blobs.create("log/deep/10", b"x").unwrap(), Created::New);
-    assert_eq!(blobs.create("logs", b"x").unwrap(), Created::New);
-    assert_eq!(blobs.create("seg.1_a-b/7", b"0123456789").unwrap(), Created::New);
-    assert_eq!(blobs.list("log/").unwrap(), ["log/1", "log/deep/10", "log/empty"]);
-    assert_eq!(blobs.list("log").unwrap(), ["log/1", "log/deep/10", "log/empty", "logs"]);
-    assert_eq!(blobs.list("log/d").unwrap(), ["log/deep/10"]);
-    assert_eq!(blobs.list("nothing/here").unwrap(), [""; 0]);
-    assert_eq!(blobs.list("").unwrap().len(), 5);
-    for (offset, len, expected) in [(0, 3, "012"), (8, 9, "89"), (10, 1, ""), (99, 1, ""), (3, usize::MAX, "3456789")] {
-        assert_eq!(blobs.read_range("seg.1_a-b/7", offset, len).unwrap(), expected.as_bytes());
-    }
-    blobs.delete("log/1").unwrap();
-    blobs.delete("log/1").unwrap();
-    assert!(matches!(blobs.read("log/1"), Err(BlobError::Missing(_))));
-    assert_eq!(blobs.create("log/1", b"third").unwrap(), Created::New);
-}
-
-#[test]
-fn blobs_in_memory_and_on_disk_obey_one_contract() {
-    let folder = Folder::new("contract");
-    contract(&MemoryBlobs::default());
-    contract(&FolderBlobs::open(&folder.0).unwrap());
-}
-
-#[test]
-fn names_that_leave_the_folder_or_clash_with_ours_are_refused() {
-    let folder = Folder::new("names");
-    let blobs = FolderBlobs::open(&folder.0).unwrap();
-    for name in ["", "/a", "a/", "a//b", "../a", "a/../b", ".tmp-1", "a/.b", "A", "ü", "a b", "a\0b", &"x".repeat(201)] {
-        assert!(matches!(blobs.create(name, b""), Err(BlobError::Io { .. })), "{name:?} was taken");
-    }
-}
-
-#[test]
-fn of_many_writers_of_one_name_exactly_one_wins() {
-    let folder = Folder::new("race");
-    let (one, other) = (Arc::new(FolderBlobs::open(&folder.0).unwrap()), Arc::new(FolderBlobs::open(&folder.0).unwrap()));
-    for slot in 0..20 {
-        let name = format!("log/{slot:020}");
-        let writers: Vec<_> = (0..4u8)
-            .map(|i| {
-                let (blobs, name) = (Arc::clone(if i % 2 == 0 { &one } else { &other }), name.clone());
-                std::thread::spawn(move || (i, blobs.create(&name, &[i; 4096]).unwrap()))
-            })
-            .collect();
-        let outcomes: Vec<_> = writers.into_iter().map(|w| w.join().unwrap()).collect();
-        let winners: Vec<u8> = outcomes.iter().filter(|(_, c)| *c == Created::New).map(|(i, _)| *i).collect();
-        assert_eq!(winners.len(), 1, "slot {slot}: {outcomes:?}");
-        assert_eq!(one.read(&name).unwrap(), vec![winners[0]; 4096]);
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::cases;
 use crate::demo::{DemoArgs, DemoError, demo};
 use crate::inspect::{self, CheckArgs, ConfigArgs, DeadLettersArgs, GenerateArgs, InspectError};
-use crate::run::{self, RunError, Settings, Shared, Stop, wall_us};
+use crate::run::{self, Place, RunError, Settings, Shared, Stop, wall_us};
 use crate::serve::{self, PublicPort};
 use crate::{live, load, telemetry};
 use caudal_pipeline::time::Span;
@@ -81,9 +81,10 @@ struct RunArgs {
     /// Worker threads of each job.
     #[arg(long)]
     workers: Option<usize>,
-    /// Where state is kept: a folder for each job below it.
+    /// Where state is kept, each job's apart below it: a folder, or s3://BUCKET/PREFIX, reached as AWS_ENDPOINT_URL,
+    /// AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say.
     #[arg(long, env = "CAUDAL_STATE", default_value = ".caudal")]
-    state: PathBuf,
+    state: Place,
     /// Stop once finite sources are read; open rows stay open.
     #[arg(long)]
     until_end: bool,
@@ -294,9 +295,9 @@ fn operators(address: Option<SocketAddr>, jobs: &[Arc<Shared>]) -> Result<Option
 }
 
 fn settings(args: &RunArgs, name: &str, public: &Arc<PublicPort>) -> Settings {
-    let defaults = Settings::in_folder(args.state.join(name));
     Settings {
-        workers: args.workers.unwrap_or(defaults.workers),
+        state: args.state.of_job(name),
+        workers: args.workers.unwrap_or_else(inspect::memory::default_workers),
         take_over: args.take_over,
         until_end: args.until_end,
         close: args.close,
@@ -304,7 +305,6 @@ fn settings(args: &RunArgs, name: &str, public: &Arc<PublicPort>) -> Settings {
         rebuild: args.rebuild,
         checkpoint_every: Span::seconds(args.checkpoint_every.into()),
         listen: public.clone(),
-        ..defaults
     }
 }
 

@@ -197,6 +197,20 @@ fn refused(scratch: &Scratch, state: &Path) -> (Option<i32>, String) {
     (running.ended().code(), running.printed())
 }
 
+/// The embedded store is a file beside the blobs.
+#[test]
+fn a_job_that_needs_a_folder_is_refused_in_object_storage() {
+    let scratch = Scratch::new("objects");
+    let (code, said) = refused(&scratch, Path::new("s3://bucket/prefix"));
+    assert_eq!(code, Some(3), "{said}");
+    for words in ["s3://bucket/prefix/numbered is object storage", "sinks.embedded is the embedded store", "--state"] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    let (code, said) = refused(&scratch, Path::new("gs://bucket/prefix"));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("s3://BUCKET/PREFIX, not in gs://"), "{said}");
+}
+
 #[test]
 fn a_path_that_is_no_folder_is_refused_by_its_name() {
     let scratch = Scratch::new("no-folder");

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use xtask::services::{Running, Service, StartError};
 use xtask::{crash, shell};
 
-const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus] -- COMMAND [ARGUMENT…]
+const USAGE: &str = "usage: cargo xtask services [--only kafka,redis,cassandra,prometheus,s3] -- COMMAND [ARGUMENT…]
        cargo xtask crash [--runs N] [--seed S] [--row NAME]
        cargo xtask fetch";
 

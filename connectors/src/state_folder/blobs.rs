@@ -6,7 +6,7 @@
 
 use super::durable::{create_folders, settle, sync_folder, temporary};
 use super::error::StateFolderError;
-use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created};
+use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, check_name};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -76,23 +76,6 @@ impl Blobs for FolderBlobs {
             _ => Ok(()),
         }
     }
-}
-
-/// Refuses names which could leave the folder or which not every store can keep.
-fn check_name(name: &str) -> Result<(), &'static str> {
-    let legal = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
-    for part in name.split('/') {
-        if part.is_empty() {
-            return Err("a name has parts between slashes, none of them empty");
-        }
-        if part.starts_with('.') {
-            return Err("a part of a name does not begin with a dot");
-        }
-        if part.len() > 200 || !part.bytes().all(legal) {
-            return Err("a part of a name is up to 200 of a-z, 0-9, `-`, `.` and `_`");
-        }
-    }
-    Ok(())
 }
 
 /// A process that takes over removes, at its start, what it finds half-written: the temporary file of a process that still

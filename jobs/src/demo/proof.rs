@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A line that says what was proven; `None` if the store and the figures are not of one epoch just now. The error
 /// says what differs.
 pub fn prove(job: &Job, shared: &Shared) -> Result<Option<String>, String> {
-    let store = Store::open(&shared.state.join(STORE_FILE)).map_err(|error| error.to_string())?;
+    let folder = shared.state.folder().expect("the demonstration keeps its state in a folder");
+    let store = Store::open(&folder.join(STORE_FILE)).map_err(|error| error.to_string())?;
     let Some((status, stored)) = of_one_epoch(job, shared, &store)? else { return Ok(None) };
     let decided = decided(job, &store)?.into_iter().filter(|(place, _)| is_before(place, &status)).collect();
     let tables = load_tables(job)?;

@@ -5,7 +5,7 @@ use super::error::InspectError;
 use crate::jobfile::resolved::masked;
 use crate::jobfile::{Job, SinkSpec, StoreSpec};
 use crate::load;
-use crate::run::STORE_FILE;
+use crate::run::{Place, STORE_FILE};
 use caudal_connectors::cassandra;
 use caudal_connectors::embedded::read::Store;
 use caudal_connectors::kafka::config::Published;
@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 /// Where dead letters are kept.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StoreArgs {
-    /// Where state is kept, as for `run`: a folder for each job below it.
-    #[arg(long, env = "CAUDAL_STATE", value_name = "DIR", default_value = ".caudal")]
-    pub state: PathBuf,
+    /// Where state is kept, as for `run`.
+    #[arg(long, env = "CAUDAL_STATE", default_value = ".caudal")]
+    pub state: Place,
     /// The job, by its name or by its file; may be left out if the state is that of one job.
     #[arg(long, value_name = "JOB")]
     pub job: Option<String>,
@@ -31,16 +31,20 @@ pub fn open(args: &StoreArgs) -> Result<Store, InspectError> {
         return Ok(Store::open(file)?);
     }
     let job = args.job.as_deref().filter(|job| is_file(job)).map(|file| load::job(Path::new(file), &[])).transpose()?;
+    let Some(state) = args.state.folder() else {
+        let said = job.map_or_else(|| not_in_objects(&args.state), |job| elsewhere(&job, &args.state.of_job(&job.plan.name)));
+        return Err(InspectError::Usage(said));
+    };
     let name = match (&job, &args.job) {
         (Some(job), _) => job.plan.name.clone(),
         (None, Some(name)) => name.clone(),
-        (None, None) => only_job(&args.state)?,
+        (None, None) => only_job(state)?,
     };
-    let file = args.state.join(&name).join(STORE_FILE);
+    let file = state.join(&name).join(STORE_FILE);
     match (file.exists(), job) {
         (true, _) => Ok(Store::open(&file)?),
-        (false, Some(job)) => Err(InspectError::Usage(elsewhere(&job, &file))),
-        (false, None) => Err(InspectError::Usage(missing(&args.state, &name, &file))),
+        (false, Some(job)) => Err(InspectError::Usage(elsewhere(&job, &file.into()))),
+        (false, None) => Err(InspectError::Usage(missing(state, &name, &file))),
     }
 }
 
@@ -91,14 +95,21 @@ fn missing(state: &Path, name: &str, file: &Path) -> String {
     format!("there is no state of a job {name} in {}{known}", state.display())
 }
 
-/// What to do instead, for each sink that keeps them.
-fn elsewhere(job: &Job, file: &Path) -> String {
+fn not_in_objects(state: &Place) -> String {
+    format!(
+        "{state} is object storage, where no embedded store is: name the job by its file, as in `--job jobs/wind-farm`, to be told \
+         which of its sinks keeps dead letters and how to read them there"
+    )
+}
+
+/// What to do instead, for each sink that keeps them. `place` is where they were looked for.
+fn elsewhere(job: &Job, place: &Place) -> String {
     let name = &job.plan.name;
     let told: Vec<String> = job.sinks.iter().filter(|sink| sink.dead_letters).map(|sink| told(job, sink)).collect();
     if told.is_empty() {
         return format!("no sink of {name} keeps dead letters: give one of them `keep: {{views: all, dead_letters: all}}`");
     }
-    format!("the dead letters of {name} are not in {}:\n{}", file.display(), masked(&told.join("\n"), job))
+    format!("the dead letters of {name} are not in {place}:\n{}", masked(&told.join("\n"), job))
 }
 
 fn told(job: &Job, sink: &SinkSpec) -> String {

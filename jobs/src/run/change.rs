@@ -10,10 +10,9 @@
 
 use super::clock::Clock;
 use super::events::{Changed, SinkBegins, ViewBegins};
-use super::{Parts, RunError, Settings, Shared, Stop, difference, drive, fingerprint, prepare, sinks};
+use super::{Parts, RunError, Settings, Shared, State, Stop, difference, drive, fingerprint, prepare, sinks};
 use crate::jobfile::resolved::resolved;
 use crate::jobfile::{Job, Surroundings, read};
-use caudal_connectors::state_folder::StateFolder;
 use caudal_pipeline::engine::{self, Described, Engine, Standing};
 use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created};
@@ -43,10 +42,10 @@ pub fn failed(error: BlobError) -> RunError {
 }
 
 /// Keeps the job in its state, in the place of what an earlier start kept of it.
-pub fn keep(job: &Job, folder: &StateFolder) -> Result<(), RunError> {
+pub fn keep(job: &Job, state: &State) -> Result<(), RunError> {
     let kept = Kept { file: job.file.clone(), text: resolved(job), files: job.files.clone() };
     let bytes = serde_json::to_vec(&kept).expect("texts are plain data");
-    let (blobs, name) = (folder.blobs(), name_of(fingerprint(job).job));
+    let (blobs, name) = (state.blobs(), name_of(fingerprint(job).job));
     if blobs.create(&name, &bytes).map_err(failed)? == Created::Exists && blobs.read(&name).map_err(failed)? != bytes {
         blobs.delete(&name).map_err(failed)?;
         blobs.create(&name, &bytes).map_err(failed)?;
@@ -55,13 +54,13 @@ pub fn keep(job: &Job, folder: &StateFolder) -> Result<(), RunError> {
 }
 
 /// The job that the state is of.
-pub fn kept(folder: &StateFolder, id: u64) -> Result<Job, RunError> {
+pub fn kept(state: &State, id: u64) -> Result<Job, RunError> {
     let unreadable = |why: String| {
         RunError::Refused(format!(
             "the state is another job's, which cannot be read from it ({why}): run that job, or start with a new state folder"
         ))
     };
-    let bytes = match folder.blobs().read(&name_of(id)) {
+    let bytes = match state.blobs().read(&name_of(id)) {
         Err(BlobError::Missing(name)) => return Err(unreadable(format!("{name} is missing"))),
         bytes => bytes.map_err(failed)?,
     };
@@ -79,7 +78,7 @@ pub fn kept(folder: &StateFolder, id: u64) -> Result<Job, RunError> {
 /// A start under way: what it has before there is an engine.
 pub struct Started<'a> {
     pub job: &'a Job,
-    pub folder: &'a StateFolder,
+    pub state: &'a State,
     pub settings: &'a Settings,
     pub shared: &'a Arc<Shared>,
     pub clock: &'a Clock,
@@ -87,8 +86,8 @@ pub struct Started<'a> {
 
 /// Makes the state of the job `other` that of the one that starts, where that alters nothing that was promised.
 pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
-    let Started { job, folder, .. } = *started;
-    let old = kept(folder, other)?;
+    let Started { job, state, .. } = *started;
+    let old = kept(state, other)?;
     let differences = difference::between(&old, job);
     if !differences.is_empty() {
         return Err(RunError::Refused(format!(
@@ -98,7 +97,7 @@ pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
         )));
     }
     let removed = difference::removed(&old, job);
-    let blobs: Arc<dyn Blobs> = folder.blobs();
+    let blobs: Arc<dyn Blobs> = state.blobs();
     let Standing { checkpoint, unfinished } = Standing::of(&blobs)?;
     let is_of = |by: Option<Fingerprint>| by.is_some_and(|by| by.job == other);
     // What a sink has not got of what is removed, it must get now.
@@ -115,17 +114,17 @@ pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
 impl Started<'_> {
     /// Finishes what the old job bound, and saves it. Its sinks catch up where `with_sinks` says so.
     pub fn drain(&self, old: &Job, with_sinks: bool) -> Result<(), RunError> {
-        let Started { folder, settings, shared, clock, .. } = *self;
+        let Started { state, settings, shared, clock, .. } = *self;
         let of_old = Shared::new(Arc::new(old.plan.clone()), settings.state.clone());
         let settings = Settings { close: false, ..settings.clone() };
-        let sinks = sinks::build(old, &settings.state)?;
-        let (mut engine, sources, intakes) = prepare(old, folder, &sinks, &settings, &of_old, clock)?;
+        let sinks = sinks::build(old, state.folder())?;
+        let (mut engine, sources, intakes) = prepare(old, state, &sinks, &settings, &of_old, clock)?;
         if !with_sinks {
             engine.do_not_wait_for_sinks();
         }
         let asked = || shared.stopping().max(Stop::Drain);
         let sinks = if with_sinks { sinks } else { Vec::new() };
-        let outcome = drive(engine, Parts { sources, sinks, intakes, folder }, &settings, &of_old, clock, &asked);
+        let outcome = drive(engine, Parts { sources, sinks, intakes, state }, &settings, &of_old, clock, &asked);
         shared.alarm(of_old.take_alarms());
         outcome
     }

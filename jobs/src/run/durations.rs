@@ -104,6 +104,10 @@ impl Blobs for TimedLog {
         self.blobs.read(name)
     }
 
+    fn read_each(&self, names: &[String]) -> Vec<Result<Vec<u8>, BlobError>> {
+        self.blobs.read_each(names)
+    }
+
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
         self.blobs.read_range(name, offset, len)
     }

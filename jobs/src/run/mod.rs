@@ -19,16 +19,17 @@ mod intake;
 mod rebuild;
 mod sinks;
 mod sources;
+mod state;
 
 pub use clock::Clock;
 pub use clock::wall_us;
 pub use durations::Durations;
 pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
+pub use state::Place;
 
 use crate::inspect::memory;
 use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::PublicPort;
-use caudal_connectors::state_folder::{StateFolder, StateFolderError};
 use caudal_pipeline::bound;
 use caudal_pipeline::decode::TableRows;
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
@@ -37,6 +38,7 @@ use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
+use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -58,8 +60,8 @@ const RECENT: usize = 256;
 /// What belongs to the process and not to the job.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The folder of the job's state.
-    pub state: PathBuf,
+    /// The place of the job's state.
+    pub state: Place,
     /// Threads that work.
     pub workers: usize,
     /// Whether the job is recomputed from what its sources still have, before it goes on.
@@ -83,7 +85,7 @@ impl Settings {
     pub fn in_folder(state: PathBuf) -> Settings {
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
         Settings {
-            state,
+            state: state.into(),
             workers,
             rebuild: false,
             take_over: false,
@@ -127,12 +129,6 @@ impl From<EngineError> for RunError {
     }
 }
 
-impl From<StateFolderError> for RunError {
-    fn from(error: StateFolderError) -> RunError {
-        if error.restart_may_help() { RunError::Failed(error.to_string()) } else { RunError::Refused(error.to_string()) }
-    }
-}
-
 /// How a run is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
@@ -148,8 +144,8 @@ pub enum Stop {
 pub struct Shared {
     /// The job's plan.
     pub plan: Arc<Plan>,
-    /// The folder of its state.
-    pub state: PathBuf,
+    /// The place of its state.
+    pub state: Place,
     /// How long its steps take.
     pub durations: Arc<Durations>,
     memory_bound: OnceLock<u64>,
@@ -179,12 +175,12 @@ const LOCK: &str = "no thread panics while it holds shared figures";
 
 impl Shared {
     /// For a job whose state is in `state`.
-    pub fn new(plan: Arc<Plan>, state: PathBuf) -> Arc<Shared> {
+    pub fn new(plan: Arc<Plan>, state: impl Into<Place>) -> Arc<Shared> {
         Arc::new(Shared {
             durations: Arc::new(Durations::of(&plan.name)),
             memory_bound: OnceLock::new(),
             plan,
-            state,
+            state: state.into(),
             status: Mutex::default(),
             sinks: Mutex::default(),
             discovery: Mutex::default(),
@@ -282,7 +278,7 @@ struct Parts<'a> {
     sinks: Vec<sinks::Prepared>,
     intakes: intake::Intakes,
     /// Its lock is held until after the last write.
-    folder: &'a StateFolder,
+    state: &'a State,
 }
 
 /// A sink that the process adds to those of the job file: complete rows of one view, to a screen.
@@ -309,17 +305,17 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         shared.memory_bound.get_or_init(|| bytes);
     }
     intake::check_take_over(job, settings)?;
-    let folder = StateFolder::open(&settings.state, &job.plan.name, settings.take_over)?;
-    change::keep(job, &folder)?;
-    let mut sinks = sinks::build(job, &settings.state)?;
+    let state = State::open(&settings.state, job, settings.take_over)?;
+    change::keep(job, &state)?;
+    let mut sinks = sinks::build(job, state.folder())?;
     sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
-    let started = change::Started { job, folder: &folder, settings, shared, clock: &clock };
+    let started = change::Started { job, state: &state, settings, shared, clock: &clock };
     if settings.rebuild {
         rebuild::run(&started, &mut sinks)?;
     } else {
-        rebuild::forget(&folder)?;
+        rebuild::forget(&state)?;
     }
-    let prepare = || prepare(job, &folder, &sinks, settings, shared, &clock);
+    let prepare = || prepare(job, &state, &sinks, settings, shared, &clock);
     let ready = match prepare() {
         Err(Unready::OtherJob(other)) => {
             change::carry_over(&started, other)?;
@@ -330,7 +326,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     let (engine, sources, intakes) = ready?;
     change::tell(&engine, job);
     let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });
-    drive(engine, Parts { sources, sinks, intakes, folder: &folder }, settings, shared, &clock, &asked)
+    drive(engine, Parts { sources, sinks, intakes, state: &state }, settings, shared, &clock, &asked)
 }
 
 /// What a job runs with once it has started.
@@ -372,13 +368,13 @@ type Sources = BTreeMap<u32, Arc<dyn Source>>;
 /// Opens sources and intakes, and starts the engine.
 fn prepare(
     job: &Job,
-    folder: &StateFolder,
+    state: &State,
     sinks: &[sinks::Prepared],
     settings: &Settings,
     shared: &Arc<Shared>,
     clock: &Clock,
 ) -> Result<Ready, Unready> {
-    let sources::Built { sources, logs, began } = sources::build(job, folder, clock)?;
+    let sources::Built { sources, logs, began } = sources::build(job, state, clock)?;
     *shared.began.lock().expect(LOCK) = began;
     let tables = tables(job)?;
     let intakes = intake::Intakes::open(job, logs, &tables, settings, shared)?;
@@ -386,7 +382,7 @@ fn prepare(
         plan: shared.plan.clone(),
         fingerprint: fingerprint(job),
         workers: settings.workers,
-        blobs: shared.durations.timed(folder.blobs()),
+        blobs: shared.durations.timed(state.blobs()),
         sources: sources.clone(),
         tables,
         checkpoint_every: settings.checkpoint_every,
@@ -406,7 +402,7 @@ fn drive(
     clock: &Clock,
     asked_to: &dyn Fn() -> Stop,
 ) -> Result<(), RunError> {
-    let Parts { sources, sinks, intakes, folder } = parts;
+    let Parts { sources, sinks, intakes, state } = parts;
     let found = discovery::start(&sources, shared);
     let sinks = sinks::start(sinks, &engine, shared);
     let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
@@ -466,7 +462,7 @@ fn drive(
         let draining = asked.map(|asked: Instant| asked.elapsed());
         if draining.is_some() && engine.held_back() == Some(HeldBack::DiskFull) {
             // Space was set aside for this: the last epochs and the last checkpoint.
-            folder.release_reserve()?;
+            state.release_reserve()?;
         }
         if draining.is_some_and(|since| since > PATIENCE) {
             engine.do_not_wait_for_sinks();

@@ -10,10 +10,9 @@ use super::change::{self, Started};
 use super::discovery::pause;
 use super::events::{RebuildBegins, RebuildEnds, RebuildWaits};
 use super::sinks::{self, Prepared};
-use super::{RunError, Sources, Stop, TURN, difference, fingerprint, publish, sources, tables};
+use super::{RunError, Sources, State, Stop, TURN, difference, fingerprint, publish, sources, tables};
 use crate::jobfile::{Job, SourceSpec};
 use caudal_connectors::kafka::config::Start;
-use caudal_connectors::state_folder::StateFolder;
 use caudal_pipeline::bound;
 use caudal_pipeline::dataflow::root_of;
 use caudal_pipeline::decode::TableRows;
@@ -43,17 +42,17 @@ pub fn run(started: &Started<'_>, sinks: &mut [Prepared]) -> Result<(), RunError
 }
 
 /// Removes what a rebuild that was cut off has left.
-pub fn forget(folder: &StateFolder) -> Result<(), RunError> {
-    Below::new(folder.blobs(), BESIDE).clear().map_err(change::failed)
+pub fn forget(state: &State) -> Result<(), RunError> {
+    Below::new(state.blobs(), BESIDE).clear().map_err(change::failed)
 }
 
 impl Started<'_> {
     fn rebuild(&self, sinks: &mut [Prepared]) -> Result<(), RunError> {
-        let blobs: Arc<dyn Blobs> = self.folder.blobs();
+        let blobs: Arc<dyn Blobs> = self.state.blobs();
         let Standing { checkpoint, unfinished } = Standing::of(&blobs)?;
         let Some(by) = unfinished.or(checkpoint) else { return Ok(()) };
         let new = fingerprint(self.job);
-        let old = if by.job == new.job { self.job.clone() } else { change::kept(self.folder, by.job)? };
+        let old = if by.job == new.job { self.job.clone() } else { change::kept(self.state, by.job)? };
         self.check_groups(&old)?;
         let removed = difference::removed(&old, self.job);
         if unfinished.is_some() || !removed.is_empty() {
@@ -110,7 +109,7 @@ impl Started<'_> {
                 config.start = Start::Earliest;
             }
         }
-        let built = sources::build(&from_the_beginning, self.folder, self.clock)?;
+        let built = sources::build(&from_the_beginning, self.state, self.clock)?;
         let (mut bounded, mut found) = (Sources::new(), Found::new());
         for (stream, source) in built.sources {
             let ends = self.ends(stream, old, was);

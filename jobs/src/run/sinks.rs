@@ -2,6 +2,7 @@
 
 use super::discovery::pause;
 use super::events::{SinkFailing, SinkLost, SinkRecovered, SinkRestored, SinkStopped};
+use super::state::HAS_FOLDER;
 use super::{LOCK, RunError, Shared, Stop, Store};
 use crate::jobfile::{Emission, Job, SinkSpec, StoreSpec};
 use caudal_connectors::context::{SinkContext, ViewDescription};
@@ -146,10 +147,10 @@ impl Running {
     }
 }
 
-/// The sinks of a job; the embedded store lies in the state folder.
-pub fn build(job: &Job, state: &Path) -> Result<Vec<Prepared>, RunError> {
+/// The sinks of a job; the embedded store lies in the state folder, and there is one if the job has such a store.
+pub fn build(job: &Job, folder: Option<&Path>) -> Result<Vec<Prepared>, RunError> {
     let context = context(job);
-    job.sinks.iter().map(|spec| prepare(spec, &context, state)).collect()
+    job.sinks.iter().map(|spec| prepare(spec, &context, folder)).collect()
 }
 
 /// The job as sinks see it.
@@ -167,7 +168,7 @@ pub fn context(job: &Job) -> SinkContext {
     }
 }
 
-fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepared, RunError> {
+fn prepare(spec: &SinkSpec, context: &SinkContext, folder: Option<&Path>) -> Result<Prepared, RunError> {
     let refused = |error: SinkError| RunError::Refused(format!("sinks.{}: {error}", spec.name));
     let (store, board): (Store, usize) = match &spec.store {
         StoreSpec::Redis(config) => (Box::new(redis::RedisSink::new(config.clone(), context.clone())), config.board_groups_max),
@@ -177,7 +178,8 @@ fn prepare(spec: &SinkSpec, context: &SinkContext, state: &Path) -> Result<Prepa
         StoreSpec::Kafka(config) => (Box::new(kafka::sink::KafkaSink::new(config.clone(), context.clone()).map_err(refused)?), 0),
         StoreSpec::File(config) => (Box::new(file::Sink::new(config.clone(), context.clone())), 0),
         StoreSpec::Embedded => {
-            let config = embedded::config::Config { path: state.join(STORE_FILE) };
+            let folder = folder.expect(HAS_FOLDER);
+            let config = embedded::config::Config { path: folder.join(STORE_FILE) };
             (Box::new(embedded::Sink::new(config, context.clone())), 0)
         }
     };

@@ -2,12 +2,12 @@
 
 use super::RunError;
 use super::clock::Clock;
+use super::state::{HAS_FOLDER, State};
 use crate::jobfile::{GenerateSpec, HttpSpec, Job, SourceSpec};
 use caudal_connectors::generate::{Generator, Pace, Profile};
 use caudal_connectors::kafka::config::{SourceConfig, Start};
 use caudal_connectors::kafka::source::KafkaSource;
 use caudal_connectors::local_log::{self, LocalLog, Options, TornTail};
-use caudal_connectors::state_folder::StateFolder;
 use caudal_connectors::{file, generate};
 use caudal_pipeline::log::{LogError, streams_begun};
 use caudal_pipeline::ports::blobs::Blobs;
@@ -35,20 +35,20 @@ pub struct Log {
 }
 
 /// The sources of a job.
-pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<Built, RunError> {
+pub fn build(job: &Job, state: &State, clock: &Clock) -> Result<Built, RunError> {
     let mut built = Built::default();
     for (stream, spec) in &job.sources {
         let (name, position) = (&job.plan.streams[*stream].name, *stream as u32);
         let source: Arc<dyn Source> = match spec {
-            SourceSpec::Kafka(config) => Arc::new(kafka_source(config, position, folder)?),
+            SourceSpec::Kafka(config) => Arc::new(kafka_source(config, position, state)?),
             SourceSpec::File(config) => Arc::new(file::Source::new(config.clone())),
             SourceSpec::Generate(spec) => {
-                let (source, began_us) = generator(name, spec, folder, clock)?;
+                let (source, began_us) = generator(name, spec, state, clock)?;
                 built.began.insert(name.clone(), began_us);
                 Arc::new(source)
             }
             SourceSpec::Http(spec) => {
-                let log = local_log(name, spec, folder)?;
+                let log = local_log(name, spec, state)?;
                 let source = local_log::Source::new(log.log.clone(), name);
                 built.logs.insert(position, log);
                 Arc::new(source)
@@ -59,24 +59,24 @@ pub fn build(job: &Job, folder: &StateFolder, clock: &Clock) -> Result<Built, Ru
     Ok(built)
 }
 
-fn local_log(stream: &str, spec: &HttpSpec, folder: &StateFolder) -> Result<Log, RunError> {
+fn local_log(stream: &str, spec: &HttpSpec, state: &State) -> Result<Log, RunError> {
     let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
-    let path = folder.path().join("intake").join(stream);
+    let path = state.folder().expect(HAS_FOLDER).join("intake").join(stream);
     let (log, torn) = LocalLog::open(&path, options).map_err(|error| RunError::Failed(error.to_string()))?;
     Ok(Log { log, torn })
 }
 
-fn kafka_source(config: &SourceConfig, stream: u32, folder: &StateFolder) -> Result<KafkaSource, RunError> {
+fn kafka_source(config: &SourceConfig, stream: u32, state: &State) -> Result<KafkaSource, RunError> {
     let source = KafkaSource::new(config.clone()).map_err(refused)?;
     // Only a job that would begin at the end has to know whether it has begun.
-    let resumed = config.start == Start::Latest && has_begun(stream, folder)?;
+    let resumed = config.start == Start::Latest && has_begun(stream, state)?;
     Ok(if resumed { source.resumed() } else { source })
 }
 
 /// Whether an earlier run has seen a partition of the stream; one that never reached its broker has not, and `start`
 /// still holds.
-fn has_begun(stream: u32, folder: &StateFolder) -> Result<bool, RunError> {
-    match streams_begun(&*folder.blobs()) {
+fn has_begun(stream: u32, state: &State) -> Result<bool, RunError> {
+    match streams_begun(&*state.blobs()) {
         Ok(begun) => Ok(begun.contains(&stream)),
         Err(LogError::Blob(error)) => Err(RunError::Failed(error.to_string())),
         Err(error) => Err(RunError::Refused(error.to_string())),
@@ -91,19 +91,14 @@ fn refused(error: SourceError) -> RunError {
 }
 
 /// A generator that, after a restart, goes on as the one it was: the time of its first start is kept with the state.
-fn generator(
-    stream: &str,
-    spec: &GenerateSpec,
-    folder: &StateFolder,
-    clock: &Clock,
-) -> Result<(generate::Source, i64), RunError> {
+fn generator(stream: &str, spec: &GenerateSpec, state: &State, clock: &Clock) -> Result<(generate::Source, i64), RunError> {
     let profile = Profile::parse(&spec.profile).map_err(|mistakes| RunError::Refused(profile_mistakes(spec, &mistakes)))?;
-    let blobs = folder.blobs();
+    let blobs = state.blobs();
     let name = format!("began/{stream}");
     let failed = |error: caudal_pipeline::ports::blobs::BlobError| RunError::Failed(error.to_string());
     blobs.create(&name, &clock.now().wall_us.to_le_bytes()).map_err(failed)?;
     let bytes = blobs.read(&name).map_err(failed)?;
-    let damaged = |_| RunError::Refused(format!("{name} in the state folder is damaged: start with a new folder"));
+    let damaged = |_| RunError::Refused(format!("{name} in the state is damaged: start with a new one"));
     let began_us = i64::from_le_bytes(bytes.try_into().map_err(damaged)?);
     let pace = Pace::Clock { now: Clock::wall(), began_us };
     Ok((generate::Source::new(Generator::new(profile, began_us), pace), began_us))
@@ -119,6 +114,7 @@ pub fn profile_mistakes(spec: &GenerateSpec, mistakes: &[generate::Mistake]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use caudal_connectors::state_folder::StateFolder;
     use caudal_pipeline::log::{Bind, CommitLog, Fingerprint, Generation, LogRecord, StreamBind};
     use caudal_pipeline::record::{Offset, Partition};
     use caudal_pipeline::time::{Epoch, Version};
@@ -129,23 +125,16 @@ mod tests {
     fn a_stream_begins_when_its_broker_is_first_reached() {
         let path = std::env::temp_dir().join(format!("caudal-begun-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
-        let folder = StateFolder::open(&path, "late", false).unwrap();
-        let (mut log, _) = CommitLog::open(folder.blobs()).unwrap();
+        let state = State::Folder(StateFolder::open(&path, "late", false).unwrap());
+        let (mut log, _) = CommitLog::open(state.blobs()).unwrap();
         log.append(&LogRecord::Generation(Generation { generation: 1, workers: 1 })).unwrap();
-        assert!(!has_begun(0, &folder).unwrap());
+        assert!(!has_begun(0, &state).unwrap());
         let added = vec![(Partition { topic: "t".into(), number: 0 }, Offset(5))];
         let streams = vec![StreamBind { added, ..StreamBind::default() }];
-        log.append(&LogRecord::Bind(Bind {
-            epoch: Epoch(1),
-            opened: Version(1),
-            by: Fingerprint::default(),
-            tables: 0,
-            streams,
-            closes: false,
-        }))
-        .unwrap();
-        assert!(has_begun(0, &folder).unwrap() && !has_begun(1, &folder).unwrap());
-        drop(folder);
+        let (epoch, opened, by) = (Epoch(1), Version(1), Fingerprint::default());
+        log.append(&LogRecord::Bind(Bind { epoch, opened, by, tables: 0, streams, closes: false })).unwrap();
+        assert!(has_begun(0, &state).unwrap() && !has_begun(1, &state).unwrap());
+        drop(state);
         std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use caudal_connectors::embedded::{Config, Sink};
 use caudal_jobs::inspect::dead_letters::{DeadLettersVerb, FilterArgs};
 use caudal_jobs::inspect::letter_store::StoreArgs;
 use caudal_jobs::inspect::{DeadLettersArgs, InspectError, dead_letters};
+use caudal_jobs::run::Place;
 use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Sink as _};
 use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection, Violation};
 use caudal_pipeline::time::{Epoch, Version};
@@ -46,7 +47,7 @@ fn store(scratch: &Scratch) -> StoreArgs {
         letter(20, Reason::Schema, &[("/unit", "missing")], Some(b"{\"n\":\"\x1b[31mred\"}")),
     ];
     sink.write(&Cut { to: Epoch(1), version: Version(NOON_US + 60_000_000), dead_letters, ..Cut::default() }).unwrap();
-    StoreArgs { state, job: None, store: None }
+    StoreArgs { state: state.into(), job: None, store: None }
 }
 
 fn run(verb: DeadLettersVerb) -> String {
@@ -159,35 +160,38 @@ fn the_store_is_found_below_the_state_of_all_jobs() {
     };
     let named = |job: &str| StoreArgs { job: Some(job.into()), ..store.clone() };
     assert!(listed(&store) && listed(&named("wind-farm")));
-    let file = store.state.join("wind-farm/store.sqlite");
+    let state = store.state.folder().unwrap();
+    let file = state.join("wind-farm/store.sqlite");
     assert!(listed(&StoreArgs { store: Some(file), ..store.clone() }), "by its file");
     assert!(told(&named("wind")).contains("no state of a job wind in"), "{}", told(&named("wind")));
     assert!(told(&named("wind")).contains("there is that of wind-farm"));
 
-    let other = store.state.join("tides");
+    let other = state.join("tides");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("JOB"), "tides\n").unwrap();
     assert!(told(&store).contains("several jobs, tides, wind-farm: choose one with --job"), "{}", told(&store));
     assert!(listed(&named("wind-farm")));
     assert!(told(&named("tides")).contains("as in `--job jobs/tides`"), "{}", told(&named("tides")));
 
-    let own = StoreArgs { state: other, ..store.clone() };
+    let own = StoreArgs { state: other.into(), ..store.clone() };
     assert!(told(&own).contains("is the state of one job: name the folder that it lies in"), "{}", told(&own));
-    let nowhere = StoreArgs { state: scratch.0.join("nowhere"), ..store.clone() };
+    let nowhere = StoreArgs { state: scratch.0.join("nowhere").into(), ..store.clone() };
     assert!(told(&nowhere).contains("CAUDAL_STATE"), "{}", told(&nowhere));
+    let objects = StoreArgs { state: "s3://state/caudal".parse().unwrap(), ..store.clone() };
+    assert!(told(&objects).contains("s3://state/caudal is object storage"), "{}", told(&objects));
 }
 
 /// The ready-made jobs keep theirs in Cassandra and Kafka: where, and how to read them, is told.
 #[test]
 fn where_other_sinks_keep_them_is_told_with_a_command() {
     let scratch = Scratch::new("elsewhere");
-    let told = |job: &str| {
+    let told = |state: Place, job: &str| {
         let job = Some(format!("{}/{job}", env!("CARGO_MANIFEST_DIR")));
-        let error = refused(list(&StoreArgs { state: scratch.0.clone(), job, store: None }, FilterArgs::default()));
+        let error = refused(list(&StoreArgs { state, job, store: None }, FilterArgs::default()));
         assert_eq!(error.exit_code(), 2, "{error}");
         error.to_string()
     };
-    let text = told("event-pipeline");
+    let text = told(scratch.0.clone().into(), "event-pipeline");
     for said in [
         "the dead letters of event-pipeline are not in ",
         "sink cold keeps them in Cassandra, table caudal.event_pipeline_dead_letters:\n    cqlsh localhost 9042 -e \"SELECT ",
@@ -197,13 +201,18 @@ fn where_other_sinks_keep_them_is_told_with_a_command() {
     ] {
         assert!(text.contains(said), "{said} in\n{text}");
     }
+    let text = told("s3://state/caudal".parse().unwrap(), "event-pipeline");
+    assert!(
+        text.contains("the dead letters of event-pipeline are not in s3://state/caudal/event-pipeline:\n  sink cold"),
+        "{text}"
+    );
     let file = scratch.file(
         "job.yaml",
         "caudal: 1\nname: silent\nstreams:\n  s:\n    from: {http: {}}\n    event_time: /t\n    lateness: 1h\n    fields: {f: {at: /f, type: \
          text}}\nviews:\n  v: {from: s, window: {tumbling: 1m}, group_by: [f], select: {n: count()}}\nsinks:\n  hot: {redis: {url: \
          'redis://localhost'}}\n",
     );
-    let args = StoreArgs { state: scratch.0.clone(), job: Some(file.display().to_string()), store: None };
+    let args = StoreArgs { state: scratch.0.clone().into(), job: Some(file.display().to_string()), store: None };
     let said = refused(list(&args, FilterArgs::default())).to_string();
     assert!(said.contains("no sink of silent keeps dead letters"), "{said}");
 }

@@ -87,7 +87,7 @@ impl Run {
     }
 
     pub fn store(&self) -> Store {
-        Store::open(&self.shared.state.join("store.sqlite")).unwrap()
+        Store::open(&self.shared.state.folder().unwrap().join("store.sqlite")).unwrap()
     }
 }
 

@@ -67,7 +67,7 @@ fn the_version_is_told_before_anything_runs_and_the_port_is_free_afterwards() {
         streams: vec![],
         views: vec![],
     };
-    let shared = Shared::new(Arc::new(plan), Default::default());
+    let shared = Shared::new(Arc::new(plan), std::path::PathBuf::new());
     let server = operators(TcpListener::bind(loopback()).unwrap(), vec![shared]).unwrap();
     let address = server.address();
     let answer = request(address, "GET", "/version", &[], b"");

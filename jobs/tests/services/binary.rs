@@ -1,14 +1,14 @@
 //! `caudal run` in a process of its own, with its operators' port.
 
-use crate::load::folder;
 use crate::running::addresses;
-use crate::until;
+use crate::{load, until};
 use std::fs::{File, read_to_string};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
+use xtask::services::object_storage::{BUCKET, variables};
 
 /// A process that says nothing for so long is stopped.
 const SILENT: Duration = Duration::from_secs(10);
@@ -24,32 +24,50 @@ impl Binary {
     /// Runs wind-farm, with these `path=value` on top of the services' addresses.
     pub fn start(state: &Path, workers: usize, set: &[String]) -> Binary {
         let set = [addresses("wind-farm"), set.to_vec()].concat();
-        Binary::run(state, workers, &[folder("wind-farm").join("job.yaml")], &set)
+        Binary::run(state, workers, &[load::folder("wind-farm").join("job.yaml")], &set)
     }
 
     /// Runs these jobs.
     pub fn run(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
-        Binary::spawn(state, workers, jobs, set, &[])
+        Binary::spawn(state, workers, jobs, set, |command| command)
+    }
+
+    /// Runs wind-farm with its state below a prefix of its own on the S3 server at this address, printing into `folder`.
+    pub fn on_objects(folder: &Path, server: &str, workers: usize, set: &[String]) -> Binary {
+        let name = folder.file_name().and_then(|name| name.to_str()).expect("a test's folder has a name");
+        let place = format!("s3://{BUCKET}/{name}-{}", std::process::id());
+        let set = [addresses("wind-farm"), set.to_vec()].concat();
+        let jobs = [load::folder("wind-farm").join("job.yaml")];
+        Binary::spawn(folder, workers, &jobs, &set, |command| command.env("CAUDAL_STATE", place).envs(variables(server)))
     }
 
     /// Runs these jobs on a state that another process may hold.
     pub fn take_over(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
-        Binary::spawn(state, workers, jobs, set, &["--take-over"])
+        Binary::spawn(state, workers, jobs, set, |command| command.arg("--take-over"))
     }
 
-    fn spawn(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String], more: &[&str]) -> Binary {
-        std::fs::create_dir_all(state).unwrap();
-        let number = std::fs::read_dir(state).unwrap().count();
-        let printed = state.join(format!("printed-{number}"));
+    /// State is in `folder`, too, unless `more` says otherwise.
+    fn spawn(
+        folder: &Path,
+        workers: usize,
+        jobs: &[PathBuf],
+        set: &[String],
+        more: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Binary {
+        std::fs::create_dir_all(folder).unwrap();
+        let number = std::fs::read_dir(folder).unwrap().count();
+        let printed = folder.join(format!("printed-{number}"));
         let file = File::create(&printed).unwrap();
         // Free now, and in a moment: at an address that no client's connection begins from.
         let operators = TcpListener::bind("127.0.0.77:0").and_then(|listener| listener.local_addr()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
-        command.arg("run").args(jobs).arg("--state").arg(state.join("state")).args(["--operators", &operators.to_string()]);
-        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "1"]).args(more);
+        command.arg("run").args(jobs).args(["--operators", &operators.to_string()]);
+        command.env("CAUDAL_STATE", folder.join("state"));
+        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "1"]);
         for value in set {
             command.args(["--set", value]);
         }
+        more(&mut command);
         let child = command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
         Binary { child, printed, operators }
     }

@@ -1,6 +1,6 @@
 //! The jobs from real Kafka into real Redis and real Cassandra, read back with plain clients and recomputed.
 //!
-//! `cargo xtask services --only kafka,redis,cassandra -- cargo test -p caudal --test services`
+//! `cargo xtask services --only kafka,redis,cassandra,s3 -- cargo test -p caudal --test services`
 //!
 //! ```text
 //! generator ─▶ producer ─▶ Kafka ─▶ the job, as its file says ─▶ Redis, Cassandra, Kafka ─▶ redis-cli, CQL, consumer ─┐
@@ -24,6 +24,7 @@ mod expected;
 mod growth;
 mod load;
 mod lost;
+mod objects;
 mod process;
 mod readme;
 mod redis;

@@ -29,21 +29,28 @@ fn killed_three_times_and_still_right() {
         binary.until("the board moves on", |_| (moment() > now).then_some(()));
         binary.kill();
     }
+    let binary = Binary::start(&state, 2, &set);
+    ends_right(binary, &name, &set, &events);
+}
+
+/// Reads to the end, stops, and has left in the stores what a recomputation says.
+pub fn ends_right(mut binary: Binary, name: &str, set: &[String], events: &[Event]) {
     let last = events.last().expect("there are events");
-    broker::produce_each(&name, &last_readings(last));
-    let mut binary = Binary::start(&state, 2, &set);
+    broker::produce_each(name, &last_readings(last));
     binary.until("the last reading of each partition is on the board", |_| {
         let seen = redis::hash(&format!("{{{name}}}:latest:last_seen"));
         (seen.iter().filter(|(generator, _)| generator.starts_with("gen-9")).count() == 3).then_some(())
     });
     let (status, printed) = binary.terminate();
     assert_eq!(status.code(), Some(0), "{printed}");
+    // Shown if what follows fails: a sink that has stopped says so there.
+    println!("{printed}");
 
-    let job = job("wind-farm", &set);
+    let job = job("wind-farm", set);
     let cql = Cql::shared();
     let dead_letters = DeadLetters::in_cassandra(&cql, "caudal_tests", &job);
     let watermarks = watermarks(&job);
-    let expected = Expected::of(&job, &[&name], &dead_letters, &watermarks);
+    let expected = Expected::of(&job, &[name], &dead_letters, &watermarks);
     assert!(printed.contains(&format!("readings  received {}  ", expected.received())), "{}: {printed}", expected.received());
     assert_redis(&job, &["per_minute", "per_hour", "last_seen"], &expected, &watermarks);
     assert_cassandra(&cql, "caudal_tests", &job, &expected, &watermarks);

@@ -1,7 +1,7 @@
 //! How a run ends: what was read is finished, sinks catch up, a last checkpoint.
 
 use super::epochs::{self, Now};
-use super::{CURSORS, Engine, InFlight, Phase};
+use super::{CURSORS, Engine, EngineError, InFlight, Phase};
 use crate::plan::WindowPlan;
 use crate::time::{Epoch, Span};
 use crate::worker::Command;
@@ -37,28 +37,31 @@ impl Engine {
     }
 
     /// After the last epoch: one more that completes everything if asked, then a last checkpoint, then done.
-    pub(super) fn drain(&mut self, now: Now) {
+    pub(super) fn drain(&mut self, now: Now) -> Result<(), EngineError> {
         if self.phase == Phase::Live && self.checkpoint.last_us.is_none() {
             self.checkpoint.last_us = Some(now.running_us);
         }
         if self.phase != Phase::Draining || !self.in_flight.is_empty() || self.checkpoint.epoch.is_some() {
-            return;
+            return Ok(());
         }
         self.ledger.finish();
         let to_complete = self.close && !self.ended;
         if self.patient && !to_complete && !self.sinks_have_passed(self.effects_end) {
-            return;
+            return Ok(());
         }
         let saved = self.status.checkpoint.map(|(epoch, _)| epoch);
         if to_complete {
             self.ended = true;
             self.last_epoch(now, true);
         } else if saved == Some(self.last_opened.0) || self.last_opened.0 == Epoch(0) {
-            self.phase = Phase::Done;
+            if self.pruned()? {
+                self.phase = Phase::Done;
+            }
         } else {
             self.checkpoint.wanted = true;
             self.last_epoch(now, false);
         }
+        Ok(())
     }
 
     /// An empty epoch: to save at, and to complete everything if the input is closed.

@@ -277,8 +277,7 @@ impl Engine {
         self.finish_checkpoint()?;
         let held = self.checkpoint.no_space || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_HELD;
         self.gauges.held.store(held, Ordering::Relaxed);
-        self.drain(now);
-        Ok(())
+        self.drain(now)
     }
 
     fn take(&mut self, report: Report) -> Result<(), EngineError> {

@@ -9,7 +9,7 @@ use super::checkpoint::{self, Manifest, SourceState, Written};
 use super::epochs::Now;
 use super::{CURSORS, Engine, EngineError, LEDGER_TABLE_BYTES_MAX, Phase};
 use crate::ledger::{Cursor, Keep};
-use crate::log::{Checkpoint, LogError, LogRecord};
+use crate::log::{self, Checkpoint, LogError, LogRecord};
 use crate::merge::newest_to_merge;
 use crate::ports::blobs::BlobError;
 use crate::record::Offset;
@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread::JoinHandle;
 
 /// Checkpoints under way and kept.
 #[derive(Default)]
@@ -40,6 +41,8 @@ pub(super) struct Checkpointing {
     /// Rows that changed since the newest checkpoint in the log, older ones first.
     unsaved: Arc<Vec<State>>,
     merging: Option<Merging>,
+    /// The thread that removes log records.
+    pruning: Option<JoinHandle<Result<(), BlobError>>>,
     /// So many checkpoints pass before a merge is tried again.
     merges_wait: u32,
 }
@@ -219,9 +222,28 @@ impl Engine {
         checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept, next).map_err(failed)?;
         if self.checkpoint.kept.len() == 2 {
             // What was bound while the older one was being written lies before its record, and belongs to its replay.
-            self.log.prune(self.checkpoint.kept[0].0)?;
+            self.begin_pruning(self.checkpoint.kept[0].0)?;
         }
         Ok(())
+    }
+
+    /// Removes log records on a thread of its own: a store may take long for each. While one goes on none begins; what is left
+    /// then, or when the process ends, goes with the next.
+    fn begin_pruning(&mut self, seq: u64) -> Result<(), EngineError> {
+        if self.pruned()? {
+            let blobs = self.config.blobs.clone();
+            self.checkpoint.pruning = Some(std::thread::spawn(move || log::prune(&*blobs, seq)));
+        }
+        Ok(())
+    }
+
+    /// Whether no log records are being removed.
+    pub(super) fn pruned(&mut self) -> Result<bool, EngineError> {
+        let Some(pruning) = self.checkpoint.pruning.take_if(|pruning| pruning.is_finished()) else {
+            return Ok(self.checkpoint.pruning.is_none());
+        };
+        let outcome = pruning.join().map_err(|_| EngineError::Failed("the thread that pruned the log has panicked".into()))?;
+        outcome.map(|()| true).map_err(|error| EngineError::Failed(error.to_string()))
     }
 
     /// Without checkpoints the ledger's table grows, so nothing is read until one is written: each epoch, empty now,

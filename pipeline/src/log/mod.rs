@@ -99,8 +99,7 @@ impl CommitLog {
         let bytes = encode(seq, self.generation, self.last_hash, record);
         let name = slot_name(seq);
         let taken = self.blobs.create(&name, &bytes)? == Created::Exists && self.blobs.read(&name)? != bytes;
-        let newer = newest_generation(&*self.blobs)?;
-        if newer > self.generation {
+        if let Some(newer) = self.newer_generation()? {
             return Err(LogError::Fenced { own: self.generation, newer });
         }
         if taken {
@@ -111,14 +110,14 @@ impl CommitLog {
         Ok(Some(seq))
     }
 
-    /// Removes the records before `seq`: nothing that is kept refers to them.
-    pub fn prune(&self, seq: u64) -> Result<(), LogError> {
-        for name in self.blobs.list("log/")? {
-            if slot_of(&name).is_some_and(|slot| slot < seq) {
-                self.blobs.delete(&name)?;
-            }
+    /// The generation that has taken over, if one has. Each takes the one after the newest, and none is ever removed: so the
+    /// next one is asked for, and only if it is there they are listed, which is dearer.
+    fn newer_generation(&self) -> Result<Option<u64>, BlobError> {
+        match self.blobs.read(&generation_name(self.generation + 1)) {
+            Err(BlobError::Missing(_)) => Ok(None),
+            Ok(_) => newest_generation(&*self.blobs).map(Some),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Reads the records that are not read yet. The first of all may follow pruned ones, and strays.
@@ -142,23 +141,48 @@ impl CommitLog {
 
     fn unread(&self) -> Result<Vec<Read>, LogError> {
         let mut found = Vec::new();
-        for name in self.blobs.list("log/")? {
-            let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
-            if seq >= self.next_seq {
-                let bytes = match self.blobs.read(&name) {
-                    // Pruned since it was listed, by a process that this one is taking over from, as all before it are.
-                    Err(BlobError::Missing(_)) => {
-                        found.clear();
-                        continue;
-                    }
-                    bytes => bytes?,
-                };
-                let decoded = decode(seq, &bytes).map_err(|what| damaged(seq, what))?;
-                found.push(Read { seq, hash: xxhash_rust::xxh3::xxh3_64(&bytes), decoded });
-            }
+        for (seq, bytes) in records_from(&*self.blobs, self.next_seq)? {
+            let Some(bytes) = bytes else {
+                // As all before it are.
+                found.clear();
+                continue;
+            };
+            let decoded = decode(seq, &bytes).map_err(|what| damaged(seq, what))?;
+            found.push(Read { seq, hash: xxhash_rust::xxh3::xxh3_64(&bytes), decoded });
         }
         Ok(found)
     }
+}
+
+/// A slot with its bytes; without, if it was pruned since it was listed, by a process that this one is taking over from.
+type Listed = (u64, Option<Vec<u8>>);
+
+/// The slots from `first` on.
+fn records_from(blobs: &dyn Blobs, first: u64) -> Result<Vec<Listed>, LogError> {
+    let (mut slots, mut names) = (Vec::new(), Vec::new());
+    for name in blobs.list("log/")? {
+        let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
+        if seq >= first {
+            slots.push(seq);
+            names.push(name);
+        }
+    }
+    let read = |(seq, bytes)| match bytes {
+        Err(BlobError::Missing(_)) => Ok((seq, None)),
+        bytes => Ok((seq, Some(bytes?))),
+    };
+    slots.into_iter().zip(blobs.read_each(&names)).map(read).collect()
+}
+
+/// Removes the records before `seq`, the oldest first: nothing that is kept refers to them, and wherever this ends, what is
+/// left follows one another.
+pub fn prune(blobs: &dyn Blobs, seq: u64) -> Result<(), BlobError> {
+    for name in blobs.list("log/")? {
+        if slot_of(&name).is_some_and(|slot| slot < seq) {
+            blobs.delete(&name)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a slot holds.
@@ -184,13 +208,8 @@ fn strays(found: &[Read]) -> usize {
 /// start; a manifest that cannot be read is passed over, for the start judges those.
 pub fn streams_begun(blobs: &dyn Blobs) -> Result<BTreeSet<u32>, LogError> {
     let mut begun = BTreeSet::new();
-    for name in blobs.list("log/")? {
-        let seq = slot_of(&name).ok_or_else(|| damaged(0, format!("{name} is no log record")))?;
-        let bytes = match blobs.read(&name) {
-            // Pruned since it was listed, by a process that this one is taking over from.
-            Err(BlobError::Missing(_)) => continue,
-            bytes => bytes?,
-        };
+    for (seq, bytes) in records_from(blobs, 0)? {
+        let Some(bytes) = bytes else { continue };
         match decode(seq, &bytes).map_err(|what| damaged(seq, what))?.record {
             LogRecord::Bind(bind) => {
                 let known = bind.streams.iter().filter(|stream| !stream.added.is_empty() || !stream.partitions.is_empty());
@@ -220,6 +239,10 @@ fn slot_of(name: &str) -> Option<u64> {
     name.strip_prefix("log/")?.parse().ok()
 }
 
+fn generation_name(generation: u64) -> String {
+    format!("gen/{generation:020}")
+}
+
 fn newest_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
     Ok(blobs.list("gen/")?.last().and_then(|name| name.strip_prefix("gen/")?.parse().ok()).unwrap_or(0))
 }
@@ -227,7 +250,7 @@ fn newest_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
 fn take_generation(blobs: &dyn Blobs) -> Result<u64, BlobError> {
     loop {
         let generation = newest_generation(blobs)? + 1;
-        if blobs.create(&format!("gen/{generation:020}"), &[])? == Created::New {
+        if blobs.create(&generation_name(generation), &[])? == Created::New {
             return Ok(generation);
         }
     }
@@ -295,7 +318,7 @@ mod tests {
         for epoch in 1..=4 {
             log.append(&bind(epoch)).unwrap();
         }
-        log.prune(3).unwrap();
+        prune(&*blobs, 3).unwrap();
         let (_, records) = CommitLog::open(blobs).unwrap();
         assert_eq!(records, [(3, bind(3)), (4, bind(4))]);
     }
@@ -320,7 +343,7 @@ mod tests {
         for record in [bind(2), bind(3), checkpoint(2), bind(4), checkpoint(3)] {
             new.append(&record).unwrap();
         }
-        new.prune(5).unwrap();
+        prune(&*blobs, 5).unwrap();
         assert!(matches!(old.append(&bind(2)), Err(LogError::Fenced { own: 1, newer: 3 })));
         assert!(matches!(older.append(&bind(2)), Err(LogError::Fenced { own: 2, newer: 3 })));
         assert_eq!(blobs.list("log/").unwrap()[..2], [slot_name(2), slot_name(3)], "two that nobody wants");
@@ -328,7 +351,7 @@ mod tests {
         let (mut next, records) = CommitLog::open(blobs.clone()).unwrap();
         assert_eq!(records, [(5, bind(3)), (6, checkpoint(2)), (7, bind(4)), (8, checkpoint(3))]);
         assert!(next.begin(&started(4)).unwrap().is_empty());
-        next.prune(6).unwrap();
+        prune(&*blobs, 6).unwrap();
         assert_eq!(blobs.list("log/").unwrap()[0], slot_name(6), "gone with what is pruned next");
     }
 
@@ -386,7 +409,7 @@ mod tests {
         blobs.create("manifest/2", &postcard::to_stdvec(&manifest).unwrap()).unwrap();
         let seq =
             log.append(&LogRecord::Checkpoint(Checkpoint { epoch: Epoch(2), manifest: "manifest/2".into(), hash: 0 })).unwrap();
-        log.prune(seq).unwrap();
+        prune(&*blobs, seq).unwrap();
         assert_eq!(begun(), [2]);
     }
 }

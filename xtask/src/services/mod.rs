@@ -16,6 +16,7 @@ pub mod certificates;
 pub mod folder;
 pub mod kafka;
 pub mod maven;
+pub mod object_storage;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
@@ -37,11 +38,13 @@ pub enum Service {
     Cassandra,
     /// One server that scrapes itself.
     Prometheus,
+    /// One server with one bucket.
+    S3,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Service; 4] = [Service::Kafka, Service::Redis, Service::Cassandra, Service::Prometheus];
+    pub const ALL: [Service; 5] = [Service::Kafka, Service::Redis, Service::Cassandra, Service::Prometheus, Service::S3];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Service {
             Service::Redis => "redis",
             Service::Cassandra => "cassandra",
             Service::Prometheus => "prometheus",
+            Service::S3 => "s3",
         }
     }
 
@@ -60,6 +64,7 @@ impl Service {
             Service::Redis => redis::start(&redis::RedisOptions::default()),
             Service::Cassandra => cassandra::start(&cassandra::CassandraOptions::default()),
             Service::Prometheus => prometheus::start(&[]),
+            Service::S3 => object_storage::start(),
         }
     }
 
@@ -68,6 +73,7 @@ impl Service {
         match self {
             Service::Kafka => kafka::jars().and_then(|_| kafka::tools()).map(|_| ()),
             Service::Cassandra => cassandra::jars().map(|_| ()),
+            Service::S3 => object_storage::jars().map(|_| ()),
             Service::Redis | Service::Prometheus => Ok(()),
         }
     }

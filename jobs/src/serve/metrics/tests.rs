@@ -12,7 +12,7 @@ use std::time::Duration;
 fn snapshot(phase: Option<Phase>) -> Snapshot {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jobfile/good/wind.yaml");
     let job = crate::load::job(&path, &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let shared = Shared::new(std::sync::Arc::new(job.plan), Default::default());
+    let shared = Shared::new(std::sync::Arc::new(job.plan), std::path::PathBuf::new());
     let mut snapshot = Snapshot::of(&shared);
     snapshot.published = Published { phase, generation: 3, ..Published::default() };
     let status = &mut snapshot.published.status;
