@@ -5,6 +5,7 @@
 
 use crate::cases;
 use crate::demo::{DemoArgs, DemoError, demo};
+use crate::inspect::memory::Running;
 use crate::inspect::{self, CheckArgs, ConfigArgs, DeadLettersArgs, GenerateArgs, InspectError};
 use crate::run::{self, RunError, Settings, Shared, Stop, wall_us};
 use crate::serve::{self, PublicPort};
@@ -220,8 +221,9 @@ fn exit_code(error: &RunError) -> u8 {
 fn run_jobs(args: &RunArgs) -> u8 {
     let mut jobs = Vec::new();
     let mut wrong = 0;
+    let running = Running::told(args.workers, Span::seconds(args.checkpoint_every.into()));
     for path in &args.jobs {
-        match load::job(path, &args.set) {
+        match load::job_that_runs(path, &args.set, running) {
             Ok(job) => jobs.push(Arc::new(job)),
             Err(mistakes) => {
                 complain(format_args!("{mistakes}"));
