@@ -5,6 +5,7 @@
 
 use crate::cases;
 use crate::demo::{DemoArgs, DemoError, demo};
+use crate::inspect::memory::Running;
 use crate::inspect::{self, CheckArgs, ConfigArgs, DeadLettersArgs, GenerateArgs, InspectError};
 use crate::run::{self, Place, RunError, Settings, Shared, Stop, wall_us};
 use crate::serve::{self, PublicPort};
@@ -229,8 +230,9 @@ fn exit_code(error: &RunError) -> u8 {
 fn run_jobs(args: &RunArgs) -> u8 {
     let mut jobs = Vec::new();
     let mut wrong = 0;
+    let running = Running::told(args.workers, Span::seconds(args.checkpoint_every.into()));
     for path in &args.jobs {
-        match load::job(path, &args.set) {
+        match load::job_that_runs(path, &args.set, running) {
             Ok(job) => jobs.push(Arc::new(job)),
             Err(mistakes) => {
                 complain(format_args!("{mistakes}"));
@@ -297,7 +299,7 @@ fn operators(address: Option<SocketAddr>, jobs: &[Arc<Shared>]) -> Result<Option
 fn settings(args: &RunArgs, name: &str, public: &Arc<PublicPort>) -> Settings {
     Settings {
         state: args.state.of_job(name),
-        workers: args.workers.unwrap_or_else(inspect::memory::default_workers),
+        workers: args.workers.unwrap_or(Running::default().workers),
         take_over: args.take_over,
         until_end: args.until_end,
         close: args.close,

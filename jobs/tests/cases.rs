@@ -41,6 +41,14 @@ fn a_broken_expectation_fails_with_what_differs() {
     assert_answer(folder, &report.to_string());
 }
 
+/// Symptom: a case that needed more than the job declares waited for a minute, and said that the engine did not finish an epoch.
+#[test]
+fn a_case_beyond_the_limits_says_so() {
+    let folder = "tests/cases/limited";
+    let report = cases::run(&job("tests/cases/limited/job.yaml"), Path::new(folder), None).unwrap();
+    assert_answer(folder, &report.to_string());
+}
+
 #[test]
 fn wrong_cases_are_answered_with_line_and_remedy() {
     let folder = "tests/cases/mistakes";

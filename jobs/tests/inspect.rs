@@ -51,7 +51,7 @@ fn expect(name: &str, found: &str) {
 }
 
 fn args(job: impl Into<PathBuf>) -> CheckArgs {
-    CheckArgs { job: job.into(), offline: true, ddl: false, set: Vec::new(), workers: Some(2) }
+    CheckArgs { job: job.into(), offline: true, ddl: false, set: Vec::new(), workers: Some(2), checkpoint_every: 60 }
 }
 
 fn checked(args: &CheckArgs) -> (u8, String) {

@@ -52,3 +52,33 @@ fn a_group_too_many_ends_the_run_and_a_higher_limit_goes_on() {
     assert_eq!(rows, (0..5).map(|k| (format!("u{k}"), 10, 10 * k + 225)).collect::<Vec<_>>());
     let _ = std::fs::remove_dir_all(&folder);
 }
+
+/// Symptom: a bound that held for checkpoints each minute was printed, and believed at the start, whatever
+/// `--checkpoint-every` said.
+#[test]
+fn the_memory_bound_counts_with_the_time_between_checkpoints() {
+    let folder = std::env::temp_dir().join(format!("caudal-limits-memory-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let declared = "limits: {groups: 3, events_per_s: 100, memory: 300MiB}";
+    std::fs::write(folder.join("job.yaml"), JOB.replace("limits: {groups: 3}", declared)).unwrap();
+    std::fs::write(folder.join("events.ndjson"), "").unwrap();
+    let check = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
+        command.arg("check").arg("--offline").arg(folder.join("job.yaml")).args(more).output().unwrap()
+    };
+    let minutely = check(&[]);
+    let told = String::from_utf8_lossy(&minutely.stdout);
+    assert!(minutely.status.success() && told.contains("what changed in the 1m since"), "{told}");
+    let roomy = ["--checkpoint-every", "3600", "--set", "limits.memory=1GiB"];
+    let told = String::from_utf8_lossy(&check(&roomy).stdout).into_owned();
+    assert!(told.contains("what changed in the 1h since"), "{told}");
+    let hourly = ["--checkpoint-every", "3600"];
+    for refused in [check(&hourly), run(&folder, &[&hourly[..], &["--until-end"]].concat())] {
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains("limits.memory") && said.contains("ledger"), "{said}");
+    }
+    assert_eq!(run(&folder, &["--until-end"]).status.code(), Some(0));
+    let _ = std::fs::remove_dir_all(&folder);
+}

@@ -22,7 +22,7 @@ fn job(name: &str) -> Job {
         variable: &|_| None,
         file: &|path| std::fs::read_to_string(path).map_err(|e| e.to_string()),
         overrides: Vec::new(),
-        fits: &memory::fits,
+        fits: &|job| memory::fits(job, memory::Running::default()),
     };
     let file = folder(name).join("job.yaml").display().to_string();
     read(&file, &around).unwrap_or_else(|mistakes| panic!("{mistakes}"))

@@ -20,6 +20,8 @@ mod limits;
 mod planted;
 #[path = "recovery/pressure.rs"]
 mod pressure;
+#[path = "recovery/quiet.rs"]
+mod quiet;
 #[path = "recovery/spoil.rs"]
 mod spoil;
 #[path = "recovery/stops.rs"]

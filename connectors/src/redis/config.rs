@@ -30,6 +30,20 @@ pub enum Servers {
 }
 
 impl Config {
+    /// Whether both are seen to lead to the same keys, by what they name: another name of the same server is not seen.
+    pub fn shares_keys_with(&self, other: &Config) -> bool {
+        let any = |some: &[String], others: &[String]| some.iter().any(|url| others.iter().any(|other| at(url) == at(other)));
+        match (&self.servers, &other.servers) {
+            (Servers::One(url), Servers::One(other)) => at(url) == at(other),
+            (
+                Servers::Sentinel { primary, sentinels },
+                Servers::Sentinel { primary: other_primary, sentinels: other_sentinels },
+            ) => at(primary) == at(other_primary) && any(sentinels, other_sentinels),
+            (Servers::Cluster(seeds), Servers::Cluster(others)) => any(seeds, others),
+            _ => false,
+        }
+    }
+
     /// The address without the login, for messages.
     pub fn place(&self) -> String {
         match &self.servers {
@@ -41,6 +55,17 @@ impl Config {
             }
         }
     }
+}
+
+/// Host and port of an address, and its database.
+fn at(url: &str) -> (String, String) {
+    let place = place_of(url);
+    let (_, rest) = place.split_once("://").unwrap_or_default();
+    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+    let (host, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let port = if has_port { "" } else { ":6379" };
+    (format!("{}{port}", host.to_lowercase()), if database.is_empty() { "0" } else { database }.to_owned())
 }
 
 /// An address without the login.

@@ -215,7 +215,11 @@ impl<'j> Stage<'j> {
 
     fn turn(&mut self) -> Result<(), String> {
         let engine = self.engine.as_mut().expect("an engine runs between two steps");
-        engine.turn(self.now, TURN).map_err(|error| error.to_string())
+        engine.turn(self.now, TURN).map_err(|error| error.to_string())?;
+        match engine.over_limit() {
+            Some(why) => Err(format!("reading would stop here: {why}")),
+            None => Ok(()),
+        }
     }
 }
 

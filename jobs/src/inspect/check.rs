@@ -1,13 +1,15 @@
 //! `caudal check`: every mistake at once; else the dataflow, the memory bound, and what the stores lack.
 
 use super::error::InspectError;
+use super::memory::{self, Running};
+use super::picture;
 use super::stores::{Condition, Finding, ask, refusals};
-use super::{memory, picture};
 use crate::jobfile::node::Place;
 use crate::jobfile::{Job, Mistakes, SourceSpec, StoreSpec};
 use crate::{load, run};
 use caudal_connectors::cassandra;
 use caudal_connectors::generate::Profile;
+use caudal_pipeline::time::Span;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -30,19 +32,22 @@ pub struct CheckArgs {
     /// Threads that the memory bound counts with [default: as many as `run` would take].
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
+    /// Seconds between checkpoints that the memory bound counts with.
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub checkpoint_every: u32,
 }
 
 /// Checks a job; nothing is started or made.
 pub fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<u8, InspectError> {
-    let job = load::job(&args.job, &args.set)?;
+    let running = Running::told(args.workers, Span::seconds(args.checkpoint_every.into()));
+    let job = load::job_that_runs(&args.job, &args.set, running)?;
     beyond_the_file(&job)?;
     if args.ddl {
         return ddl(&job, out);
     }
     picture::draw(&job, out)?;
     writeln!(out)?;
-    let workers = args.workers.unwrap_or_else(memory::default_workers);
-    memory::write(&job, &memory::parts(&job, workers), out)?;
+    memory::write(&job, &memory::parts(&job, running), out)?;
     if args.offline {
         return Ok(0);
     }

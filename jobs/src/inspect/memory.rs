@@ -18,27 +18,41 @@ const OTHER_SOURCE_BYTES: u64 = 8 << 20;
 /// A sink's client, and a batch on its way.
 const SINK_BYTES: u64 = 16 << 20;
 
-/// Everything that the job can need on so many workers, the largest part first.
-pub fn parts(job: &Job, workers: usize) -> Vec<Part> {
+/// How a job is run, as far as its memory goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Threads that work.
+    pub workers: usize,
+    /// Time between checkpoints: what changes in it waits in memory.
+    pub checkpoint_every: Span,
+}
+
+impl Running {
+    /// As it is told, else as `caudal run` has it.
+    pub fn told(workers: Option<usize>, checkpoint_every: Span) -> Running {
+        Running { workers: workers.unwrap_or(Running::default().workers), checkpoint_every }
+    }
+}
+
+impl Default for Running {
+    fn default() -> Running {
+        let Settings { workers, checkpoint_every, .. } = Settings::in_folder(PathBuf::new());
+        Running { workers, checkpoint_every }
+    }
+}
+
+/// Everything that the job can need when it runs like this, the largest part first.
+pub fn parts(job: &Job, running: Running) -> Vec<Part> {
     let setting = Setting {
         in_flight_bytes_max: in_flight_bytes_max(&job.plan.limits),
-        checkpoint_every: checkpoint_every(),
+        checkpoint_every: running.checkpoint_every,
         boards: boards(job),
     };
     let mut parts = bound(&job.plan, &setting);
-    parts.push(program(job, workers));
+    parts.push(program(job, running.workers));
     // What nothing bounds comes first: it is what the reader must do something about.
     parts.sort_by_key(|part| Reverse(part.bytes.unwrap_or(u64::MAX)));
     parts
-}
-
-/// How many workers a job has unless it is told otherwise.
-pub fn default_workers() -> usize {
-    Settings::in_folder(PathBuf::new()).workers
-}
-
-fn checkpoint_every() -> Span {
-    Settings::in_folder(PathBuf::new()).checkpoint_every
 }
 
 fn boards(job: &Job) -> Vec<(String, usize, u64)> {
@@ -67,8 +81,8 @@ fn program(job: &Job, workers: usize) -> Part {
 }
 
 /// Whether the job's memory fits what it declares; the answer names what takes the most and what would help.
-pub fn fits(job: &Job) -> Result<(), String> {
-    let parts = parts(job, default_workers());
+pub fn fits(job: &Job, running: Running) -> Result<(), String> {
+    let parts = parts(job, running);
     let (Some(declared), Some(needed)) = (job.plan.limits.memory_bytes, total(&parts)) else { return Ok(()) };
     if needed <= declared {
         return Ok(());
@@ -77,7 +91,7 @@ pub fn fits(job: &Job) -> Result<(), String> {
         parts.iter().take(3).map(|part| format!("{} {}", part.what, bytes(part.bytes.unwrap_or(0)))).collect();
     Err(format!(
         "{} cannot hold the job, which may need {} ({}, …): raise it, or lower `limits.events_per_s`, `limits.groups`, \
-         `lateness`, `watermark.max_ahead` or the length of lists",
+         `lateness`, `watermark.max_ahead`, the length of lists or the time between checkpoints",
         bytes(declared),
         bytes(needed),
         largest.join(", ")

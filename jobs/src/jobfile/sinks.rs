@@ -7,6 +7,7 @@ use super::reader::At;
 use super::stores::store;
 use super::streams::BuiltStream;
 use super::views::BuiltView;
+use caudal_connectors::redis::config::Servers;
 use caudal_pipeline::time::Span;
 
 /// Cassandra's longest time to live.
@@ -24,7 +25,29 @@ pub fn sinks(
     if written.is_empty() {
         return vec![embedded(views)];
     }
-    written.into_iter().filter_map(|(entry, at)| sink(&entry.key, &at, streams, views, job_file, mistakes)).collect()
+    let mut sinks: Vec<SinkSpec> = Vec::new();
+    for (entry, at) in written {
+        let Some(sink) = sink(&entry.key, &at, streams, views, job_file, mistakes) else { continue };
+        check_shared_redis(&at, &sink, &sinks, mistakes);
+        sinks.push(sink);
+    }
+    sinks
+}
+
+/// Keys and marks in Redis have the job's name, not the sink's: of two sinks each would find what the other has written.
+fn check_shared_redis(at: &At<'_>, sink: &SinkSpec, before: &[SinkSpec], mistakes: &mut Mistakes) {
+    let StoreSpec::Redis(config) = &sink.store else { return };
+    let shares = |other: &&SinkSpec| matches!(&other.store, StoreSpec::Redis(other) if config.shares_keys_with(other));
+    let Some(other) = before.iter().find(shares) else { return };
+    let elsewhere = match config.servers {
+        Servers::Cluster(_) => "another cluster",
+        _ => "another database, such as `…/1`, or another server",
+    };
+    let message = format!(
+        "`{}` writes to the same place: name what both keep in one of them and remove the other, or name {elsewhere}",
+        other.name
+    );
+    at.mistake_at("redis", mistakes, message);
 }
 
 fn embedded(views: &[BuiltView]) -> SinkSpec {

@@ -301,7 +301,9 @@ pub fn job(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extr
 
 fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>) -> Result<(), RunError> {
     let clock = Clock::start();
-    if let Some(bytes) = bound::total(&memory::parts(job, settings.workers)) {
+    if let Some(bytes) =
+        bound::total(&memory::parts(job, memory::Running::told(Some(settings.workers), settings.checkpoint_every)))
+    {
         shared.memory_bound.get_or_init(|| bytes);
     }
     intake::check_take_over(job, settings)?;

@@ -14,6 +14,7 @@ use crate::state::{self, Held, Saved, Sizes, State, StateFile};
 use crate::time::{Epoch, EventTime, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// What a checkpoint holds, with the full list of its files.
@@ -145,28 +146,26 @@ pub fn read(blobs: &dyn Blobs, checkpoint: &Checkpoint) -> Result<Manifest, Stri
     postcard::from_bytes(&bytes).map_err(|e| format!("{} cannot be read: {e}", checkpoint.manifest))
 }
 
-/// Deletes what the last two checkpoints do not list and the next will not, unless a process after `generation` has
-/// written it.
+/// Deletes what processes of these generations have written, the last two checkpoints do not list and the next will not.
 pub fn clean_up(
     blobs: &dyn Blobs,
-    generation: u64,
+    generations: &RangeInclusive<u64>,
     ledger: &Ledger,
     kept: &[(Checkpoint, Manifest)],
-    next: Option<&str>,
+    next: &[&str],
 ) -> Result<(), BlobError> {
     let files = kept.iter().flat_map(|(_, m)| &m.state).map(|file| file.name.as_str());
-    let state: Vec<&str> = files.chain(next).collect();
+    let state: Vec<&str> = files.chain(next.iter().copied()).collect();
     let manifests: Vec<&str> = kept.iter().map(|(checkpoint, _)| checkpoint.manifest.as_str()).collect();
     for (prefix, listed) in [("state/", state), ("manifest/", manifests)] {
         for name in blobs.list(prefix)? {
-            let ours = crate::ledger::generation_of(&name).is_none_or(|of| of <= generation);
-            if ours && !listed.contains(&name.as_str()) {
+            if crate::ledger::is_of(&name, generations) && !listed.contains(&name.as_str()) {
                 blobs.delete(&name)?;
             }
         }
     }
     let runs: Vec<&RunEntry> = kept.iter().flat_map(|(_, m)| &m.ledger).collect();
-    ledger.clean_up(&runs)
+    ledger.clean_up(&runs, generations)
 }
 
 /// Bytes of saved rows in these files, by operator.

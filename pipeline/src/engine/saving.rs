@@ -17,7 +17,7 @@ use crate::run::RunError;
 use crate::state::{self, State, StateFile};
 use crate::time::{Epoch, EventTime, Span, Version};
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
@@ -75,6 +75,10 @@ impl Engine {
         now: Now,
     ) -> Result<(), EngineError> {
         self.take_merged()?;
+        if self.checkpoint.merging.is_none() {
+            // A merge under way counts on the places of the runs that it merges.
+            self.checkpoint.files = state::needed(&self.checkpoint.files, &self.status.watermarks);
+        }
         let changed = changed.into_iter().filter(|state| !state.0.is_empty());
         Arc::make_mut(&mut self.checkpoint.unsaved).extend(changed);
         // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
@@ -189,16 +193,14 @@ impl Engine {
             Ok(written) => written,
             // What was frozen stays frozen and is sealed by the next attempt.
             Err(RunError::Blob(error @ BlobError::Full { .. })) => {
-                self.checkpoint_found_no_space(&error);
-                return Ok(());
+                return self.checkpoint_found_no_space(&error);
             }
             Err(error) => return Err(EngineError::Failed(format!("the checkpoint failed: {error}"))),
         };
         match self.log.append(&LogRecord::Checkpoint(checkpoint.clone())) {
             Ok(_) => {}
             Err(LogError::Blob(error @ BlobError::Full { .. })) => {
-                self.checkpoint_found_no_space(&error);
-                return Ok(());
+                return self.checkpoint_found_no_space(&error);
             }
             Err(error) => return Err(error.into()),
         }
@@ -216,10 +218,7 @@ impl Engine {
         while self.checkpoint.kept.len() > 2 {
             self.checkpoint.kept.pop_front();
         }
-        let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
-        let failed = |error: crate::ports::blobs::BlobError| EngineError::Failed(error.to_string());
-        let next = self.checkpoint.merging.as_ref().map(|merging| merging.name.as_str());
-        checkpoint::clean_up(&*self.config.blobs, self.log.generation(), &self.ledger, &kept, next).map_err(failed)?;
+        self.clean_up(0..=self.log.generation())?;
         if self.checkpoint.kept.len() == 2 {
             // What was bound while the older one was being written lies before its record, and belongs to its replay.
             self.begin_pruning(self.checkpoint.kept[0].0)?;
@@ -247,12 +246,24 @@ impl Engine {
     }
 
     /// Without checkpoints the ledger's table grows, so nothing is read until one is written: each epoch, empty now,
-    /// tries again.
-    fn checkpoint_found_no_space(&mut self, error: &BlobError) {
+    /// tries again. What this attempt wrote goes at once: every attempt writes its own, and the next needs the space.
+    fn checkpoint_found_no_space(&mut self, error: &BlobError) -> Result<(), EngineError> {
         self.checkpoint.wanted = true;
         if !std::mem::replace(&mut self.checkpoint.no_space, true) {
             self.alarms.push(format!("no checkpoint: {error}: reading stops until there is space"));
         }
+        // Only what is ours: the older of two checkpoints from before the start is not among those kept.
+        self.clean_up(self.log.generation()..=self.log.generation())
+    }
+
+    /// Removes what processes of these generations wrote and neither a kept checkpoint lists nor the next one will.
+    fn clean_up(&self, generations: RangeInclusive<u64>) -> Result<(), EngineError> {
+        let kept: Vec<_> = self.checkpoint.kept.iter().map(|(_, c, m)| (c.clone(), m.clone())).collect();
+        let failed = |error: BlobError| EngineError::Failed(error.to_string());
+        let merging = self.checkpoint.merging.as_ref().map(|merging| merging.name.as_str());
+        let merged = self.checkpoint.files.iter().map(|file| file.name.as_str());
+        let next: Vec<&str> = merged.chain(merging).collect();
+        checkpoint::clean_up(&*self.config.blobs, &generations, &self.ledger, &kept, &next).map_err(failed)
     }
 
     /// Local logs may be pruned below what both kept checkpoints have passed.

@@ -32,6 +32,7 @@ use key::Key;
 use owed::Passing;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, RwLock, Weak};
 use table::{Stored, Table};
 
@@ -270,8 +271,8 @@ impl Ledger {
         unreachable!("some attempt is free")
     }
 
-    /// Removes blobs of runs that `listed` does not name, nobody is reading, and no newer process has written.
-    pub fn clean_up(&self, listed: &[&RunEntry]) -> Result<(), BlobError> {
+    /// Removes blobs of runs that processes of these generations have written, `listed` does not name, and nobody is reading.
+    pub fn clean_up(&self, listed: &[&RunEntry], generations: &RangeInclusive<u64>) -> Result<(), BlobError> {
         let in_use: Vec<Arc<OpenRun>> = {
             let mut inner = self.inner.write().expect(LOCK);
             inner.retired.retain(|run| run.strong_count() > 0);
@@ -280,7 +281,7 @@ impl Ledger {
         };
         for name in self.blobs.list("ledger/")? {
             let wanted = in_use.iter().any(|run| run.entry.name == name) || listed.iter().any(|entry| entry.name == name);
-            if !wanted && generation_of(&name).is_none_or(|of| of <= self.generation) {
+            if !wanted && is_of(&name, generations) {
                 self.blobs.delete(&name)?;
             }
         }
@@ -352,6 +353,11 @@ impl Ledger {
 /// The generation that wrote a blob, which its name begins with.
 pub(crate) fn generation_of(name: &str) -> Option<u64> {
     name.split_once('/')?.1.split_once('-')?.0.parse().ok()
+}
+
+/// Whether a process of these generations wrote a blob; what tells none is as old as can be.
+pub(crate) fn is_of(name: &str, generations: &RangeInclusive<u64>) -> bool {
+    generations.contains(&generation_of(name).unwrap_or(0))
 }
 
 const LOCK: &str = "no thread panics while it holds the ledger";
@@ -440,10 +446,10 @@ mod tests {
         ledger.append(batch(2, 10));
         let listed = sealed(&ledger);
         assert_eq!(listed.len(), 1, "both are merged into one");
-        ledger.clean_up(&[]).unwrap();
+        ledger.clean_up(&[], &(0..=1)).unwrap();
         assert_eq!(reading[0].run.scan(&*blobs, &[]).filter_map(Result::ok).count(), 11);
         drop(reading);
-        ledger.clean_up(&[]).unwrap();
+        ledger.clean_up(&[], &(0..=1)).unwrap();
         assert_eq!(blobs.list("ledger/").unwrap(), [listed[0].name.clone()]);
     }
 
@@ -455,7 +461,7 @@ mod tests {
         let new = Ledger::open(blobs.clone(), 2, Epoch(0), &[]).unwrap();
         new.append(batch(1, 10));
         let listed = sealed(&new);
-        old.clean_up(&[]).unwrap();
+        old.clean_up(&[], &(0..=1)).unwrap();
         assert_eq!(blobs.list("ledger/").unwrap(), [listed[0].name.clone()]);
     }
 }

@@ -6,7 +6,7 @@
 
 mod saved;
 
-pub use saved::{Saved, StateFile, merge, write};
+pub use saved::{Saved, StateFile, merge, needed, write};
 
 use crate::hash::Set;
 use crate::time::{Epoch, EventTime};

@@ -27,6 +27,33 @@ pub struct StateFile {
     pub bytes: u64,
     /// Bytes of its rows, by operator.
     pub sizes: Sizes,
+    /// Until when its longest row is part of the state, by stream of the plan.
+    pub until: BTreeMap<u32, EventTime>,
+    /// Whether it says of rows that they are gone, which hides those in older runs.
+    pub hides: bool,
+}
+
+impl StateFile {
+    fn is_over(&self, watermarks: &[EventTime]) -> bool {
+        self.until.iter().all(|(stream, until)| Expiry { stream: *stream, until: *until }.is_over(watermarks))
+    }
+}
+
+/// Of the runs of a checkpoint, oldest first, those that the next one must list: without the others the same rows are alive.
+///
+/// Leaving out a run takes away its rows, which must be over, and what they hide, which must not come back. A row that is over
+/// hides only rows that are over too, because for one key `until` only grows. A row that is gone may hide one that is not:
+/// but only in an older run, so where none is left there is nothing to hide. And if runs are left, the oldest of them holds
+/// rows that are not over, by this very rule, which one that hides may be about.
+pub fn needed(files: &[StateFile], watermarks: &[EventTime]) -> Vec<StateFile> {
+    let mut needed: Vec<StateFile> = Vec::new();
+    for file in files {
+        let hides = file.hides && !needed.is_empty();
+        if hides || !file.is_over(watermarks) {
+            needed.push(file.clone());
+        }
+    }
+    needed
 }
 
 /// State as a checkpoint lists it.
@@ -79,7 +106,8 @@ impl Saved {
                 && keeps(operator)
                 && let Some(stream) = to.stream(expiry.stream)
             {
-                writer.push(&key, &encode_alive(Expiry { stream, ..expiry }, bytes));
+                let expiry = Expiry { stream, ..expiry };
+                writer.push(&key, &encode_alive(expiry, bytes), Some(expiry));
             }
         }
         writer.create(blobs, name)
@@ -112,14 +140,15 @@ pub fn write(blobs: &dyn Blobs, name: &str, changed: &[State]) -> Result<Option<
             key.truncate(head);
             key.extend(row.route.to_be_bytes());
             key.extend(&row.key);
-            writer.push(&key, &encode(row));
+            writer.push(&key, &encode(row), row.value.as_ref().map(|(expiry, _)| *expiry));
         }
     }
     writer.create(blobs, name)
 }
 
-/// Merges neighbouring runs, oldest first, into one. Where the oldest of all is among them, what is gone or over is left
-/// out, as no older row could come back in its place, and there may be no run at all.
+/// Merges neighbouring runs, oldest first, into one. What is over is left out, as it hides only what is over too, and where
+/// the oldest of all is among them also what is gone, as no older row could come back in its place. There may be no run at
+/// all.
 pub fn merge(
     blobs: &dyn Blobs,
     name: &str,
@@ -132,24 +161,34 @@ pub fn merge(
     let mut writer = StateWriter::default();
     for entry in newest(&runs, blobs, Vec::new()) {
         let (key, value) = entry?;
-        let is_alive = decode(&value)?.is_some_and(|(expiry, _)| !expiry.is_over(watermarks));
-        if !oldest || is_alive {
-            writer.push(&key, &value);
+        let expiry = decode(&value)?.map(|(expiry, _)| expiry);
+        if expiry.map_or(!oldest, |expiry| !expiry.is_over(watermarks)) {
+            writer.push(&key, &value, expiry);
         }
     }
     writer.create(blobs, name)
 }
 
-/// A run under way, with the bytes of each operator.
+/// A run under way, with what is known of it afterwards.
 #[derive(Default)]
 struct StateWriter {
     run: RunWriter,
     sizes: Sizes,
+    until: BTreeMap<u32, EventTime>,
+    hides: bool,
 }
 
 impl StateWriter {
-    fn push(&mut self, key: &[u8], value: &[u8]) {
+    /// A row as it is encoded; one that is gone has no expiry.
+    fn push(&mut self, key: &[u8], value: &[u8], expiry: Option<Expiry>) {
         self.run.push(key, value);
+        match expiry {
+            Some(Expiry { stream, until }) => {
+                let longest = self.until.entry(stream).or_insert(until);
+                *longest = until.max(*longest);
+            }
+            None => self.hides = true,
+        }
         let operator = operator_of(key);
         let bytes = (key.len() - operator.len() + value.len()) as u64;
         match self.sizes.get_mut(operator) {
@@ -164,7 +203,10 @@ impl StateWriter {
         }
         let bytes = self.run.finish();
         match blobs.create(name, &bytes)? {
-            Created::New => Ok(Some(StateFile { name: name.to_owned(), bytes: bytes.len() as u64, sizes: self.sizes })),
+            Created::New => {
+                let (name, bytes) = (name.to_owned(), bytes.len() as u64);
+                Ok(Some(StateFile { name, bytes, sizes: self.sizes, until: self.until, hides: self.hides }))
+            }
             Created::Exists => Err(RunError::Damaged { name: name.to_owned(), what: "it is there already" }),
         }
     }
@@ -286,6 +328,62 @@ mod tests {
         assert_eq!(all.sizes.keys().collect::<Vec<_>>(), ["other", "own"]);
         assert_eq!(merge(&*blobs, "state/5", &[all], true, &[EventTime(1_000)]).unwrap(), None);
         assert_eq!(write(&*blobs, "state/6", &[changed("own", vec![])]).unwrap(), None);
+    }
+
+    /// Symptom: what a quiet job had saved stayed on the disk, and was read at each start, until new runs outgrew it.
+    /// Whatever is left out at whichever W, exactly the same rows are alive as with all runs.
+    #[test]
+    fn runs_that_are_over_are_not_listed_any_more() {
+        let blobs = Arc::new(MemoryBlobs::default());
+        let runs = [
+            vec![row(1, 1, 50), row(2, 1, 90)],
+            vec![row(1, 2, 60), row(3, 2, 300)],
+            // Hides what would come back: row 3 until 300.
+            vec![gone(3), row(4, 3, 70)],
+            vec![row(4, 4, 80)],
+            vec![gone(4)],
+            vec![row(5, 6, 400)],
+        ];
+        let written = |(n, rows): (usize, &Vec<StateRow>)| {
+            write(&*blobs, &format!("state/{n}"), &[changed("own", rows.clone())]).unwrap().unwrap()
+        };
+        let files: Vec<StateFile> = runs.iter().enumerate().map(written).collect();
+        let alive = |files: &[StateFile], w: i64| -> Vec<StateRow> {
+            let saved = Saved::open(blobs.clone(), files, &[EventTime(w)]).unwrap();
+            saved.rows("own").map(Result::unwrap).collect()
+        };
+        let left = |w: i64| -> Vec<usize> {
+            let needed = needed(&files, &[EventTime(w)]);
+            assert_eq!(alive(&needed, w), alive(&files, w), "at {w}");
+            needed.iter().map(|file| file.name[6..].parse().unwrap()).collect()
+        };
+        for w in 0..410 {
+            left(w);
+        }
+        assert_eq!(left(49), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(left(80), [0, 1, 2, 4, 5], "in the middle, where nothing is hidden");
+        assert_eq!(left(90), [1, 2, 4, 5]);
+        assert_eq!(left(299), [1, 2, 4, 5]);
+        assert_eq!(left(300), [5], "nothing is left that they hide");
+        assert_eq!(left(400), [0; 0]);
+
+        // Merged without the oldest: what is over goes, what is gone stays.
+        let merged = merge(&*blobs, "state/9", &files[1..5], false, &[EventTime(80)]).unwrap().unwrap();
+        assert_eq!(alive(&[files[0].clone(), merged.clone(), files[5].clone()], 80), alive(&files, 80));
+        assert_eq!(Run::open(&*blobs, &merged.name, merged.bytes).unwrap().entries(), 2);
+        assert!(merged.hides && merged.until.is_empty(), "{merged:?}");
+    }
+
+    /// Of a stream that has no end, and of another one.
+    #[test]
+    fn a_run_is_over_once_all_its_streams_are() {
+        let blobs = MemoryBlobs::default();
+        let of =
+            |key, stream, until| StateRow { value: Some((Expiry { stream, until: EventTime(until) }, vec![1])), ..gone(key) };
+        let file = |name: &str, rows| write(&blobs, name, &[changed("own", rows)]).unwrap().unwrap();
+        let files = [file("state/0", vec![of(1, 0, 10), of(2, 1, 20)]), file("state/1", vec![of(3, 0, i64::MAX), of(4, 1, 5)])];
+        let left = |w: [i64; 2]| needed(&files, &w.map(EventTime)).len();
+        assert_eq!([[9, 20], [10, 19], [10, 20], [i64::MAX, i64::MAX]].map(left), [2, 2, 1, 1]);
     }
 
     #[test]

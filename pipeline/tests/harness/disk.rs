@@ -47,6 +47,8 @@ pub enum Fullness {
     AllButLog,
     /// Everything.
     All,
+    /// Whatever is larger than so many bytes.
+    Beyond(usize),
 }
 
 impl Disk {
@@ -136,7 +138,13 @@ impl Blobs for Disk {
             std::thread::yield_now();
         }
         let full = *self.full.lock().unwrap();
-        if full == Fullness::All || full == Fullness::AllButLog && !name.starts_with("log/") {
+        let refuses = match full {
+            Fullness::No => false,
+            Fullness::AllButLog => !name.starts_with("log/"),
+            Fullness::All => true,
+            Fullness::Beyond(largest) => bytes.len() > largest,
+        };
+        if refuses {
             return Err(BlobError::Full { name: name.into(), cause: "the test says so".into() });
         }
         self.change("create", name, step(name, bytes), || {

@@ -7,7 +7,7 @@ use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created};
 use caudal_pipeline::ports::memory::MemorySource;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::record::Verdict;
-use caudal_pipeline::time::Span;
+use caudal_pipeline::time::{Epoch, Span};
 use std::sync::{Arc, Mutex};
 
 /// An event of about this many bytes, beyond what a reader stages at once.
@@ -109,6 +109,49 @@ fn a_full_disk_stops_the_reading_and_loses_nothing() {
         assert_same("after there was space again", &visible(&engine, plan.views.len()), &oracle.rows(), &plan);
         engine.shut_down();
     }
+}
+
+/// Symptom: a disk on which a checkpoint did not fit was filled by the attempts, one each second. Cause: rows of the ledger are
+/// written before its events, and what no checkpoint lists was removed after the next one that succeeded.
+#[test]
+fn checkpoints_that_find_no_space_do_not_take_what_is_left() {
+    let mut plan = plan(Span::seconds(3_600), Span::seconds(5));
+    plan.streams[0].archived = true;
+    let (plan, mut clock) = (Arc::new(plan), Clock::new());
+    let (source, disk) = (MemorySource::new("events", 2), Disk::default());
+    let mut engine = engine(&plan, &source, &disk, 2);
+    (0..20).for_each(|n| source.push_payload(n % 2, event(n, n as i64)));
+    settle(&mut engine, &source, &mut clock);
+    disk.full(Fullness::Beyond(1 << 20));
+    engine.checkpoint();
+    let (last, mut most) = (Epoch(engine.status().epoch.0 + 60), 0);
+    let reached = |engine: &Engine| engine.status().epoch >= last;
+    until_watched(&mut engine, &mut clock, 1_000, reached, |_| {
+        most = most.max(disk.list("").unwrap().iter().filter(|name| !name.starts_with("log/")).count());
+    });
+    assert!(engine.alarms().iter().any(|alarm| alarm.contains("no checkpoint")));
+    assert!(most < 8, "{most} blobs lie there");
+    disk.full(Fullness::No);
+    let saved = |after: Epoch| move |engine: &Engine| engine.status().checkpoint.is_some_and(|(epoch, _)| epoch > after);
+    until_ticking(&mut engine, &mut clock, saved(last));
+    let first = engine.status().epoch;
+    engine.checkpoint();
+    until_ticking(&mut engine, &mut clock, saved(first));
+    engine.shut_down();
+
+    // A process that finds no space has two checkpoints to fall back to, as before.
+    let files = || disk.list("").unwrap().into_iter().filter(|name| !name.starts_with("log/")).collect::<Vec<_>>();
+    let mut again = self::engine(&plan, &source, &disk, 2);
+    until(&mut again, &mut clock, 100, |engine| engine.phase() == Phase::Live);
+    let before = files();
+    assert_eq!(before.iter().filter(|name| name.starts_with("manifest/")).count(), 2);
+    disk.full(Fullness::Beyond(100));
+    again.checkpoint();
+    let last = Epoch(again.status().epoch.0 + 5);
+    until(&mut again, &mut clock, 1_000, |engine| engine.status().epoch >= last);
+    assert!(again.alarms().iter().any(|alarm| alarm.contains("no checkpoint")));
+    assert_eq!(files(), before);
+    again.shut_down();
 }
 
 /// Turns the engine while time passes, whatever is open.
