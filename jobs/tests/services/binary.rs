@@ -29,15 +29,27 @@ impl Binary {
 
     /// Runs these jobs.
     pub fn run(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
-        Binary::spawn(state, workers, jobs, set, &[])
+        Binary::spawn(state, workers, jobs, set, &[], &[])
+    }
+
+    /// Runs these jobs with more in the environment.
+    pub fn run_with(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String], environment: &[(&str, String)]) -> Binary {
+        Binary::spawn(state, workers, jobs, set, &[], environment)
     }
 
     /// Runs these jobs on a state that another process may hold.
     pub fn take_over(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
-        Binary::spawn(state, workers, jobs, set, &["--take-over"])
+        Binary::spawn(state, workers, jobs, set, &["--take-over"], &[])
     }
 
-    fn spawn(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String], more: &[&str]) -> Binary {
+    fn spawn(
+        state: &Path,
+        workers: usize,
+        jobs: &[PathBuf],
+        set: &[String],
+        more: &[&str],
+        environment: &[(&str, String)],
+    ) -> Binary {
         std::fs::create_dir_all(state).unwrap();
         let number = std::fs::read_dir(state).unwrap().count();
         let printed = state.join(format!("printed-{number}"));
@@ -47,6 +59,7 @@ impl Binary {
         let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
         command.arg("run").args(jobs).arg("--state").arg(state.join("state")).args(["--operators", &operators.to_string()]);
         command.args(["--workers", &workers.to_string(), "--checkpoint-every", "1"]).args(more);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         for value in set {
             command.args(["--set", value]);
         }

@@ -19,6 +19,7 @@
 
 mod cassandra;
 mod consistency;
+mod faults;
 mod feed;
 mod lives;
 mod metrics;
