@@ -94,6 +94,41 @@ pub const ROWS: &[Row] = &[
         runs: 10,
         unit: "minutes away",
     },
+    Row {
+        name: "restart",
+        what: "an engine with 1 and with 10 million keys, a checkpoint every 10 s, at 20 % and at 80 % of the speed at which \
+               the keys were loaded, is killed some seconds after a checkpoint and started again, each in a process of its \
+               own on the same folder",
+        must_show: "at 20 % load live again within 3 s with 1 million keys and 10 s with 10 million, no key missing or doubled; \
+                    at most 1.3 times the memory of before; what a checkpoint writes for each changed record, and how far \
+                    the slowest second falls behind; the same at 80 %, told and not judged",
+        services: None,
+        arguments: &["bench", "--workspace", "--bench", "restart"],
+        runs: 35,
+        unit: "seconds of steady load",
+    },
+    Row {
+        name: "load",
+        what: "a job that declares how many events come in a second, and how many groups, gets that many from Kafka, then \
+               twice the events, then twice the groups as well",
+        must_show: "at what is declared the process takes no more memory than `check` printed; at twice that it stops with \
+                    exit code 3, names the limit and does not start again under it; under a higher one it goes on, and in \
+                    the end every row is what was sent",
+        services: Some("kafka"),
+        arguments: &["test", "--workspace", "--test", "services", "--", "crash::limits", "--nocapture"],
+        runs: 1_000,
+        unit: "events a second declared",
+    },
+    Row {
+        name: "hour",
+        what: "a constant load with late, repeated and broken records from Kafka into Redis and Cassandra",
+        must_show: "of the time after the first quarter the second half needs no more memory, files, bytes and time for a \
+                    checkpoint, and lags no more, than the first half and a margin",
+        services: Some("kafka,redis,cassandra"),
+        arguments: &["test", "--release", "--workspace", "--test", "services", "--", "crash::hour", "--nocapture"],
+        runs: 60,
+        unit: "minutes",
+    },
 ];
 
 /// What the trials are run with.
@@ -181,12 +216,12 @@ fn figures(printed: &str) -> Option<Json> {
     (!all.is_empty()).then_some(Json::Object(all))
 }
 
-/// The chart of a series: its first column is the time, named after its unit.
+/// The chart of a series, whose rows are numbers with spaces between: the first column is the time, named after its unit.
 fn chart(series: &Json) -> Option<String> {
     let columns = series["columns"].as_array()?;
     let numbers = |at: usize| -> Vec<f64> {
         let rows = series["rows"].as_array().into_iter().flatten();
-        rows.filter_map(|row| row[at].as_f64()).collect()
+        rows.filter_map(|row| row.as_str()?.split(' ').nth(at)?.parse().ok()).collect()
     };
     let name = |at: usize| columns[at].as_str().unwrap_or_default();
     let all: Vec<Series<'_>> = (1..columns.len()).map(|at| Series { name: name(at), values: numbers(at) }).collect();
@@ -297,7 +332,7 @@ mod tests {
 
     #[test]
     fn faults_have_a_table_of_their_own_and_a_series_its_chart() {
-        let series = json!({"columns": ["minutes", "MB"], "rows": [[0, 1], [1, 2]]});
+        let series = json!({"columns": ["minutes", "MB"], "rows": ["0 1", "1 2"]});
         let figures = json!({"full": {"outcome": "a | b", "ms to recover": 5, "p": {"p50 ms": 1}}, "rows": 3, "series": series});
         let found = json!({"passed": true, "runs": 2, "unit": "minutes", "figures": figures, "changed_since": 0});
         let page = page(|row| (row.name == "faults").then(|| found.clone()));

@@ -30,8 +30,13 @@ impl Feed {
     }
 
     /// The same at other brokers than the shared one.
-    pub fn start_at(brokers: &str, topic: &str, mut events: impl Iterator<Item = Event> + Send + 'static) -> Feed {
-        let shared = Shared { ended: AtomicBool::new(false), rate: AtomicU64::new(RATE), sent: AtomicU64::new(0) };
+    pub fn start_at(brokers: &str, topic: &str, events: impl Iterator<Item = Event> + Send + 'static) -> Feed {
+        Feed::start_with(brokers, topic, RATE, events)
+    }
+
+    /// The same with so many records in a second.
+    pub fn start_with(brokers: &str, topic: &str, rate: u64, mut events: impl Iterator<Item = Event> + Send + 'static) -> Feed {
+        let shared = Shared { ended: AtomicBool::new(false), rate: AtomicU64::new(rate), sent: AtomicU64::new(0) };
         let shared = Arc::new(shared);
         let (topic, told, writer) = (topic.to_owned(), shared.clone(), Writer::at(brokers));
         let thread = std::thread::spawn(move || {

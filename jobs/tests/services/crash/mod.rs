@@ -21,6 +21,8 @@ mod cassandra;
 mod consistency;
 mod faults;
 mod feed;
+mod hour;
+mod limits;
 mod lives;
 mod metrics;
 mod process;

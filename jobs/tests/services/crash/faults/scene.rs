@@ -2,7 +2,7 @@
 //! the end: the one of the row `process`.
 
 use super::shim::Shim;
-use crate::binary::Binary;
+use crate::binary::{Binary, Launch};
 use crate::cql::Cql;
 use crate::crash::feed::Feed;
 use crate::crash::lives::{Stage, pause};
@@ -17,7 +17,7 @@ use crate::running::{addresses, job, own_wind_farm, state};
 use crate::{broker, cql};
 use caudal_connectors::generate::Event;
 use caudal_jobs::jobfile::Job;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,6 +58,8 @@ pub struct Scene {
     state: PathBuf,
     readers: (Watch<Seen>, Watch<Seen>, Watch<u64>),
     figures: Map<String, Json>,
+    /// Bytes of what the process has printed that belong to earlier faults.
+    heard: usize,
 }
 
 impl Scene {
@@ -78,7 +80,8 @@ impl Scene {
         let shim = Shim::new(&state);
         let binary = binary(&state, &places, &set, &shim);
         stage.enters(&binary);
-        let mut scene = Scene { name, feed, shim, binary, stage, places, set, job, state, readers, figures: Map::new() };
+        let mut scene =
+            Scene { name, feed, shim, binary, stage, places, set, job, state, readers, figures: Map::new(), heard: 0 };
         scene.caught_up();
         scene
     }
@@ -92,9 +95,10 @@ impl Scene {
         })
     }
 
-    /// Waits until the process has printed a line with all these words, and returns it.
+    /// Waits until the process has printed a line with all these words since the last fault, and returns it.
     pub fn says(&mut self, words: &[&str]) -> String {
-        let line = self.until(&format!("it says {words:?}"), |binary| line_with(&binary.printed(), words));
+        let heard = self.heard;
+        let line = self.until(&format!("it says {words:?}"), |binary| line_with(&binary.printed()[heard..], words));
         self.without_places(&line)
     }
 
@@ -106,14 +110,20 @@ impl Scene {
         line.split_once(&format!("caudal_job=\"{}\"", self.name)).map_or(line, |(before, _)| before).trim().to_owned()
     }
 
-    /// Waits until all that was sent before now is counted and every store holds what it should; how long that took.
+    /// Waits until all that was sent before now is counted, and written to both stores; how long that took.
     pub fn caught_up(&mut self) -> Duration {
         let (began, sent) = (Instant::now(), self.feed.sent().max(1) as f64);
-        self.until("it has caught up", |binary| {
+        let counted = self.until("all that was sent is counted", |binary| {
             let received = binary.metric("caudal_events_received_total", "")?;
-            let up = |sink: &str| binary.metric("caudal_sink_up", &format!(r#"sink="{sink}""#));
-            (received >= sent && up("hot")? == 1.0 && up("cold")? == 1.0).then_some(())
+            let epoch = binary.metric("caudal_epoch_timestamp_seconds", "")?;
+            (received >= sent).then_some(epoch)
         });
+        for sink in [r#"sink="hot""#, r#"sink="cold""#] {
+            self.until(&format!("everything is written: {sink}"), |binary| {
+                let written = binary.metric("caudal_sink_frontier_timestamp_seconds", sink)?;
+                (written >= counted && binary.metric("caudal_sink_up", sink)? == 1.0).then_some(())
+            });
+        }
         began.elapsed()
     }
 
@@ -130,6 +140,7 @@ impl Scene {
     pub fn start(&mut self) {
         self.binary = binary(&self.state, &self.places, &self.set, &self.shim);
         self.stage.enters(&self.binary);
+        self.heard = 0;
     }
 
     /// Starts the next process; how long it took until it had caught up.
@@ -149,12 +160,15 @@ impl Scene {
     pub fn figure(&mut self, fault: &str, figures: Json) {
         println!("{fault}: {figures}");
         self.figures.insert(fault.to_owned(), figures);
+        self.heard = self.binary.printed().len();
     }
 
     /// Stops the load; in the end every store holds what the topic comes to by hand, and no reader has seen worse.
     pub fn end(mut self, group: &str) {
         self.stage.assert_well();
         metrics::until_watermark(&mut self.binary, "2026-03-28T23:05:00Z");
+        self.feed.set_rate(0);
+        self.caught_up();
         let sent = self.feed.stop();
         self.binary.until_received(sent);
         let scrape = self.binary.get("/metrics").expect("the port is open").1;
@@ -164,18 +178,19 @@ impl Scene {
         let counts = Counts::of(&scrape).expect("it has counts");
         let topic = broker::contents_at(&self.places.brokers, &self.name);
         let rows = compared(&Cql::at(&self.places.cassandra, None), &self.job, topic, sent, &counts);
-        self.figures.insert(
-            format!("after {group}"),
-            json!({"records": sent, "rows compared": rows, "lost": 0, "duplicated": 0, "divergent": 0,
-                   "looks at redis, cassandra, /metrics": format!("{}, {}, {}", looks.0, looks.1, looks.2)}),
+        let said = format!(
+            "{sent} records, {rows} rows compared: lost 0, duplicated 0, divergent 0; looks at redis {}, cassandra {}, /metrics {}",
+            looks.0, looks.1, looks.2
         );
+        self.figures.insert(format!("after {group}"), Json::from(said));
         println!("figures {}", Json::Object(self.figures));
     }
 }
 
 fn binary(state: &std::path::Path, places: &Places, set: &[String], shim: &Shim) -> Binary {
     let set = [&addresses("wind-farm")[..], set].concat();
-    Binary::run_with(state, places.workers, &[folder("wind-farm").join("job.yaml")], &set, &shim.environment())
+    let jobs = [folder("wind-farm").join("job.yaml")];
+    Launch { environment: shim.environment(), ..Launch::of(state, places.workers, &jobs, &set) }.start()
 }
 
 fn line_with(printed: &str, words: &[&str]) -> Option<String> {

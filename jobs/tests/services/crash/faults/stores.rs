@@ -23,7 +23,7 @@ fn cassandra_away_at_high_load() {
     let mut node = cassandra::start(&CassandraOptions::default()).unwrap();
     let places = Places { cassandra: node.address.clone(), workers: 1, ..Places::shared() };
     let mut scene = Scene::begin("away", places, readings_at(seed, EVENTS_PER_S));
-    let sustained = sustained(&mut scene, around);
+    let sustained = sustained(&mut scene, around.min(Duration::from_secs(10)));
     scene.feed.set_rate(0);
     scene.caught_up();
     scene.feed.set_rate(sustained * LOAD / 100);
