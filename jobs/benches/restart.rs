@@ -243,7 +243,8 @@ fn steady(folder: &Path, keys: u64, load: u64) {
 fn restart(folder: &Path, keys: u64) {
     let mut run = Run::start(folder, keys);
     let opened_ms = run.began.elapsed().as_millis() as u64;
-    run.source.release(u64::MAX / 2);
+    // More than it can read, and no more than a sum over the partitions can hold.
+    run.source.release(u64::MAX / (2 * PARTITIONS));
     let mut phase = run.engine.phase();
     let bound = run.engine.status().counts;
     while phase != Phase::Live {
