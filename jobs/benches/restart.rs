@@ -13,8 +13,8 @@
 //! | variable `CAUDAL_BENCH_…` | | default |
 //! |---|---|---|
 //! | `KEYS` | rows of the view, of each run | 1000000,10000000 |
-//! | `SECONDS` | of steady load | 35 |
-//! | `LOAD` | percent of the speed at which the keys were loaded | 20 |
+//! | `SECONDS` | of steady load | `CAUDAL_TRIALS`, or 35 |
+//! | `LOAD` | percent of the speed at which the keys were loaded, of each run | 20,80 |
 //! | `WORKERS` | threads | 2 |
 
 use caudal_connectors::state_folder::FolderBlobs;
@@ -50,6 +50,17 @@ const PARTITIONS: u64 = 4;
 const START_MS: u64 = 1_774_656_000_000;
 const CHECKPOINT_EVERY: Span = Span::seconds(10);
 
+/// Of steady load.
+fn seconds() -> u64 {
+    let trials = std::env::var("CAUDAL_TRIALS").ok().and_then(|text| text.parse().ok());
+    number("SECONDS", trials.unwrap_or(35))
+}
+
+fn list(name: &str, default: &str) -> Vec<String> {
+    let text = std::env::var(format!("CAUDAL_BENCH_{name}")).unwrap_or_else(|_| default.to_owned());
+    text.split(',').map(str::to_owned).collect()
+}
+
 fn number(name: &str, default: u64) -> u64 {
     let text = std::env::var(format!("CAUDAL_BENCH_{name}"));
     text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
@@ -58,33 +69,40 @@ fn number(name: &str, default: u64) -> u64 {
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["steady", folder, keys] => steady(Path::new(folder), keys.parse().expect("written by the process that asks")),
-        ["restart", folder, keys] => restart(Path::new(folder), keys.parse().expect("written by the process that asks")),
+        ["steady", folder, keys, load] => steady(Path::new(folder), written(keys), written(load)),
+        ["restart", folder, keys, _] => restart(Path::new(folder), written(keys)),
         _ => compare(),
     }
 }
 
-/// Each number of keys in turn, and what came out.
+/// A number on the command line of one step.
+fn written(number: &str) -> u64 {
+    number.parse().expect("written by the process that asks")
+}
+
+/// Each number of keys at each load in turn, and what came out.
 fn compare() {
-    let keys = std::env::var("CAUDAL_BENCH_KEYS").unwrap_or_else(|_| "1000000,10000000".to_owned());
     let mut figures = BTreeMap::new();
-    for keys in keys.split(',') {
+    let loads = list("LOAD", "20,80");
+    for (keys, load) in list("KEYS", "1000000,10000000").iter().flat_map(|keys| loads.iter().map(move |load| (keys, load))) {
         let folder = Folder::new("restart").expect("a folder can be made");
         let path = folder.path().display().to_string();
-        let (steady, restart) = (process("steady", &path, keys), process("restart", &path, keys));
+        let (steady, restart) = (process("steady", &path, keys, load), process("restart", &path, keys, load));
         let ratio = restart["peak MB"].as_f64().unwrap_or(0.0) / steady["resident MB"].as_f64().unwrap_or(1.0);
-        println!("{keys} keys: {steady}\n  restart: {restart}, peak {ratio:.2} × steady");
+        println!("{keys} keys, {load} %: {steady}\n  restart: {restart}, peak {ratio:.2} × steady");
         let ratio = format!("{ratio:.2}");
-        figures.insert(format!("{keys} keys"), json!({"steady": steady, "restart": restart, "peak to steady": ratio}));
+        let name = format!("{keys} keys at {load} % load");
+        figures.insert(name, json!({"steady": steady, "restart": restart, "peak to steady": ratio}));
     }
     println!("figures {}", json!(figures));
 }
 
 /// Runs one step in a process of its own; its last line.
-fn process(step: &str, folder: &str, keys: &str) -> Json {
-    eprintln!("{step}, {keys} keys");
+fn process(step: &str, folder: &str, keys: &str, load: &str) -> Json {
+    eprintln!("{step}, {keys} keys, {load} % load");
     let own = std::env::current_exe().expect("this process has a file");
-    let output = Command::new(own).args([step, folder, keys]).stderr(Stdio::inherit()).output().expect("it can be run again");
+    let mut command = Command::new(own);
+    let output = command.args([step, folder, keys, load]).stderr(Stdio::inherit()).output().expect("it can be run again");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_else(|| panic!("{step}: {printed}"))
 }
@@ -166,7 +184,7 @@ fn counted(status: &Status) -> u64 {
 }
 
 /// Loads the keys, goes on at a share of that speed, and ends without any order.
-fn steady(folder: &Path, keys: u64) {
+fn steady(folder: &Path, keys: u64, load: u64) {
     let mut run = Run::start(folder, keys);
     run.engine.discovered(0, run.source.discover().expect("it can be listed"));
     run.source.release(keys / PARTITIONS);
@@ -177,18 +195,25 @@ fn steady(folder: &Path, keys: u64) {
     run.engine.checkpoint();
     run.until(|status| status.checkpoint != loaded);
 
-    let rate = full * number("LOAD", 20) as f64 / 100.0;
-    let (began, lasts) = (Instant::now(), Duration::from_secs(number("SECONDS", 35)));
+    let rate = full * load as f64 / 100.0;
+    let (began, lasts) = (Instant::now(), Duration::from_secs(seconds()));
     let mut files = BTreeMap::new();
     run.written(&mut files);
     let (mut bytes, mut slowest, mut last, mut checkpoints) = (0, 0u64, (Instant::now(), keys), 0);
     let mut newest = run.turn().checkpoint;
+    // What each second has counted: a checkpoint shows in the least of them.
+    let (mut second, mut least) = ((0.0, keys), f64::MAX);
     while began.elapsed() < lasts {
         let due = keys + (rate * began.elapsed().as_secs_f64()) as u64;
         run.source.release(due / PARTITIONS);
         let status = run.turn();
         // How far behind the load the ledger is, at most.
         slowest = slowest.max(due.saturating_sub(counted(&status)));
+        let (now, all) = (began.elapsed().as_secs_f64(), counted(&status));
+        if now - second.0 >= 1.0 {
+            least = least.min((all - second.1) as f64 / (now - second.0));
+            second = (now, all);
+        }
         if status.checkpoint != newest {
             newest = status.checkpoint;
             checkpoints += 1;
@@ -206,6 +231,7 @@ fn steady(folder: &Path, keys: u64) {
             "resident MB": memory_mb("VmRSS:"),
             "checkpoints": checkpoints,
             "bytes written a changed record": bytes.checked_div(changed),
+            "slowest second, % of the load": (least / rate * 100.0) as u64,
             "most ms behind": (slowest as f64 / rate * 1e3) as u64,
             "records since the last checkpoint": counted(&status) - last.1,
         })
@@ -218,7 +244,8 @@ fn steady(folder: &Path, keys: u64) {
 fn restart(folder: &Path, keys: u64) {
     let mut run = Run::start(folder, keys);
     let opened_ms = run.began.elapsed().as_millis() as u64;
-    run.source.release(u64::MAX / 2);
+    // More than it can read, and no more than a sum over the partitions can hold.
+    run.source.release(u64::MAX / (2 * PARTITIONS));
     let mut phase = run.engine.phase();
     let bound = run.engine.status().counts;
     while phase != Phase::Live {

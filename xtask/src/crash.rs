@@ -1,8 +1,10 @@
 //! `cargo xtask crash`: the trials of RELIABILITY.md, one row each, and the page made from what they found.
 //!
-//! A row is a test that prints its figures as one line, `figures {…}`. Their JSON is kept in `reliability/<row>.json` with
-//! commit, date, seed and command, whether it passed or not; the page is made from these files alone.
+//! A row is one or more tests that print their figures in lines, `figures {…}`. Their JSON is kept in
+//! `reliability/<row>.json` with commit, date, seed and command, whether it passed or not; the page is made from these
+//! files alone, and a chart, `reliability/<row>.svg`, where the figures have a `series`.
 
+use crate::chart::{self, Series};
 use crate::shell;
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
@@ -21,8 +23,10 @@ pub struct Row {
     services: Option<&'static str>,
     /// What `cargo` is called with.
     arguments: &'static [&'static str],
-    /// Trials where none are asked for.
+    /// Trials where none are asked for, or how much of what there is.
     runs: u64,
+    /// What `runs` counts.
+    unit: &'static str,
 }
 
 /// All rows, in the order of the page.
@@ -38,6 +42,7 @@ pub const ROWS: &[Row] = &[
         services: None,
         arguments: &["test", "--release", "-p", "caudal-pipeline", "--test", "recovery", "a_run_cut", "--", "--nocapture"],
         runs: 1_000,
+        unit: "trials",
     },
     Row {
         name: "process",
@@ -51,6 +56,7 @@ pub const ROWS: &[Row] = &[
         services: Some("kafka,redis,cassandra"),
         arguments: &["test", "--workspace", "--test", "services", "crash::process", "--", "--nocapture"],
         runs: 100,
+        unit: "trials",
     },
     Row {
         name: "consistency",
@@ -60,6 +66,68 @@ pub const ROWS: &[Row] = &[
         services: Some("kafka,redis,cassandra"),
         arguments: &["test", "--workspace", "--test", "services", "crash::consistency", "--", "--nocapture"],
         runs: 30,
+        unit: "trials",
+    },
+    Row {
+        name: "faults",
+        what: "faults of the disk that the state lies on, of the wall clock, of Kafka and of the stores, one after another \
+               while records come in; for as many minutes Cassandra is away at 80 % of what one worker sustains, and one \
+               partition of three is away",
+        must_show: "each fault is survived, or the process or that sink stops with a clear error and goes on exactly once the \
+                    fault is over; in the end the stores equal what the bytes in the topic come to; what readers find in \
+                    Redis is as fresh while Cassandra is away as before",
+        services: Some("kafka,redis,cassandra"),
+        // One after another: times are measured.
+        arguments: &[
+            "test",
+            "--workspace",
+            "--test",
+            "services",
+            "--",
+            "crash::faults",
+            "lost::a_fail_over_by_sentinels",
+            "lost::a_cluster",
+            "cut_off::a_table_that_may_not_be_modified",
+            "--nocapture",
+            "--test-threads=1",
+        ],
+        runs: 10,
+        unit: "minutes away",
+    },
+    Row {
+        name: "restart",
+        what: "an engine with 1 and with 10 million keys, a checkpoint every 10 s, at 20 % and at 80 % of the speed at which \
+               the keys were loaded, is killed some seconds after a checkpoint and started again, each in a process of its \
+               own on the same folder",
+        must_show: "at 20 % load live again within 3 s with 1 million keys and 10 s with 10 million, no key missing or doubled; \
+                    at most 1.3 times the memory of before; what a checkpoint writes for each changed record, and how far \
+                    the slowest second falls behind; the same at 80 %, told and not judged",
+        services: None,
+        arguments: &["bench", "--workspace", "--bench", "restart"],
+        runs: 35,
+        unit: "seconds of steady load",
+    },
+    Row {
+        name: "load",
+        what: "a job that declares how many events come in a second, and how many groups, gets that many from Kafka, then \
+               twice the events, then twice the groups as well",
+        must_show: "at what is declared the process takes no more memory than `check` printed; at twice that it stops with \
+                    exit code 3, names the limit and does not start again under it; under a higher one it goes on, and in \
+                    the end every row is what was sent",
+        services: Some("kafka"),
+        arguments: &["test", "--workspace", "--test", "services", "--", "crash::limits", "--nocapture"],
+        runs: 1_000,
+        unit: "events a second declared",
+    },
+    Row {
+        name: "hour",
+        what: "a constant load with late, repeated and broken records from Kafka into Redis and Cassandra",
+        must_show: "of the time after the first quarter the second half needs no more memory, files, bytes and time for a \
+                    checkpoint, and lags no more, than the first half and a margin",
+        services: Some("kafka,redis,cassandra"),
+        arguments: &["test", "--release", "--workspace", "--test", "services", "--", "crash::hour", "--nocapture"],
+        runs: 60,
+        unit: "minutes",
     },
 ];
 
@@ -90,15 +158,21 @@ pub fn crash(settings: &Settings) -> Result<bool, String> {
         all_passed &= found["passed"] == true;
         let path = folder.join(format!("{}.json", row.name));
         let text = serde_json::to_string_pretty(&found).expect("figures are plain data");
-        std::fs::write(&path, text + "\n").map_err(|cause| format!("cannot write {}: {cause}", path.display()))?;
+        write(&path, &(text + "\n"))?;
+        if let Some(chart) = chart(&found["figures"]["series"]) {
+            write(&folder.join(format!("{}.svg", row.name)), &chart)?;
+        }
     }
     let page = page(|row| {
         let text = std::fs::read_to_string(folder.join(format!("{}.json", row.name))).ok()?;
         serde_json::from_str(&text).ok()
     });
-    let path = root.join("RELIABILITY.md");
-    std::fs::write(&path, page).map_err(|cause| format!("cannot write {}: {cause}", path.display()))?;
+    write(&root.join("RELIABILITY.md"), &page)?;
     Ok(all_passed)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|cause| format!("cannot write {}: {cause}", path.display()))
 }
 
 fn root() -> PathBuf {
@@ -107,7 +181,7 @@ fn root() -> PathBuf {
 
 fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
     let runs = settings.runs.unwrap_or(row.runs);
-    eprintln!("{}: {runs} trials from seed {}", row.name, settings.seed);
+    eprintln!("{}: {runs} {} from seed {}", row.name, row.unit, settings.seed);
     // What is tried is what is here now, whatever is committed while it runs.
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
     let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]).lines().count();
@@ -118,7 +192,7 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
     command.args(row.arguments).env("CAUDAL_TRIALS", runs.to_string()).env("CAUDAL_SEED", settings.seed.to_string());
     let output = command.stderr(Stdio::inherit()).output().map_err(|cause| format!("cannot run cargo: {cause}"))?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let figures = printed.lines().rev().find_map(|line| serde_json::from_str::<Json>(line.strip_prefix("figures ")?).ok());
+    let figures = figures(&printed);
     if !output.status.success() || figures.is_none() {
         eprintln!("{printed}");
     }
@@ -126,12 +200,32 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
         "row": row.name,
         "passed": output.status.success() && figures.is_some(),
         "runs": runs,
+        "unit": row.unit,
         "seed": settings.seed,
         "commit": commit,
         "changed_since": changed,
         "date": said("date", &["-u", "+%Y-%m-%d"]),
         "figures": figures.unwrap_or(Json::Null),
     }))
+}
+
+/// What the tests of a row have found, in all their lines; the harness may have begun one with a test's name.
+fn figures(printed: &str) -> Option<Json> {
+    let of = |line: &str| serde_json::from_str::<Map<String, Json>>(line.split_once("figures ")?.1).ok();
+    let all: Map<String, Json> = printed.lines().filter_map(of).flatten().collect();
+    (!all.is_empty()).then_some(Json::Object(all))
+}
+
+/// The chart of a series, whose rows are numbers with spaces between: the first column is the time, named after its unit.
+fn chart(series: &Json) -> Option<String> {
+    let columns = series["columns"].as_array()?;
+    let numbers = |at: usize| -> Vec<f64> {
+        let rows = series["rows"].as_array().into_iter().flatten();
+        rows.filter_map(|row| row.as_str()?.split(' ').nth(at)?.parse().ok()).collect()
+    };
+    let name = |at: usize| columns[at].as_str().unwrap_or_default();
+    let all: Vec<Series<'_>> = (1..columns.len()).map(|at| Series { name: name(at), values: numbers(at) }).collect();
+    Some(chart::svg(name(0), &numbers(0), &all))
 }
 
 fn said(program: &str, arguments: &[&str]) -> String {
@@ -152,33 +246,63 @@ What was tried, and what came out. Made by `cargo xtask crash` from the files in
         let _ = write!(page, "\n## {}\n\n{}.\n\nMust show: {}.\n\n", row.name, row.what, row.must_show);
         match found(row) {
             None => page.push_str("Not run yet.\n"),
-            Some(found) => page.push_str(&outcome(&found)),
+            Some(found) => page.push_str(&outcome(row.name, &found)),
         }
     }
     page
 }
 
-fn outcome(found: &Json) -> String {
+fn outcome(row: &str, found: &Json) -> String {
     let word = if found["passed"] == true { "Passed" } else { "**Failed**" };
     let (runs, seed, date) = (&found["runs"], &found["seed"], found["date"].as_str().unwrap_or_default());
+    let unit = found["unit"].as_str().unwrap_or("trials");
     let dirty = if found["changed_since"] == 0 { "" } else { ", with changes that were not committed" };
     let commit = found["commit"].as_str().unwrap_or_default();
-    let mut text = format!("{word}: {runs} trials from seed {seed}, {date}, commit {commit}{dirty}.\n");
+    let mut text = format!("{word}: {runs} {unit} from seed {seed}, {date}, commit {commit}{dirty}.\n");
     if let Json::Object(figures) = &found["figures"] {
-        text.push_str("\n| figure | |\n|---|--:|\n");
-        lines("", figures, &mut text);
+        if figures.contains_key("series") {
+            let _ = write!(text, "\n![{row}](reliability/{row}.svg)\n");
+        }
+        let (faults, others): (Vec<_>, Vec<_>) =
+            figures.iter().filter(|(name, _)| *name != "series").partition(|(_, figure)| figure["outcome"].is_string());
+        if !faults.is_empty() {
+            text.push_str("\n| fault | outcome | ms to recover | besides |\n|---|---|--:|---|\n");
+            faults.iter().for_each(|(name, figures)| fault(name, figures, &mut text));
+        }
+        if !others.is_empty() {
+            text.push_str("\n| figure | |\n|---|--:|\n");
+            others.iter().for_each(|(name, figure)| line(name, figure, &mut text));
+        }
     }
     text
 }
 
-fn lines(path: &str, figures: &Map<String, Json>, text: &mut String) {
-    for (name, figure) in figures {
-        let name = if path.is_empty() { name.clone() } else { format!("{path}: {name}") };
-        match figure {
-            Json::Object(inner) => lines(&name, inner, text),
-            Json::String(figure) => drop(writeln!(text, "| {name} | {figure} |")),
-            figure => drop(writeln!(text, "| {name} | {figure} |")),
-        }
+/// A line of the table of faults.
+fn fault(name: &str, figures: &Json, text: &mut String) {
+    let known = ["outcome", "ms to recover"];
+    let besides = figures.as_object().into_iter().flatten().filter(|(name, _)| !known.contains(&name.as_str()));
+    let besides = besides.map(|(name, figure)| format!("{name}: {}", shown(figure))).collect::<Vec<_>>().join("; ");
+    let [outcome, recovered] = known.map(|name| shown(&figures[name]));
+    let _ = writeln!(text, "| {name} | {outcome} | {recovered} | {besides} |");
+}
+
+fn line(name: &str, figure: &Json, text: &mut String) {
+    match figure {
+        Json::Object(inner) => inner.iter().for_each(|(of, figure)| line(&format!("{name}: {of}"), figure, text)),
+        figure => drop(writeln!(text, "| {name} | {} |", shown(figure))),
+    }
+}
+
+/// A figure in a cell of a table.
+fn shown(figure: &Json) -> String {
+    let inner = |inner: &Map<String, Json>| {
+        inner.iter().map(|(name, figure)| format!("{name} {}", shown(figure))).collect::<Vec<_>>().join(", ")
+    };
+    match figure {
+        Json::Null => String::new(),
+        Json::Object(figures) => inner(figures),
+        Json::String(text) => text.replace('|', "\\|"),
+        figure => figure.to_string(),
     }
 }
 
@@ -197,5 +321,24 @@ mod tests {
             json!({"passed": false, "runs": 1, "seed": 1, "commit": "abc", "changed_since": 2, "date": "", "figures": null});
         assert!(with(failed).contains("**Failed**: 1 trials from seed 1, , commit abc, with changes that were not committed."));
         assert!(page(|_| None).contains("Not run yet."));
+    }
+
+    #[test]
+    fn figures_of_several_tests_are_put_together() {
+        let printed = "test a ... figures {\"a\":1}\nof no figures at all\nfigures {\"b\":{\"c\":2}}\n";
+        assert_eq!(figures(printed), Some(json!({"a": 1, "b": {"c": 2}})));
+        assert_eq!(figures("nothing"), None);
+    }
+
+    #[test]
+    fn faults_have_a_table_of_their_own_and_a_series_its_chart() {
+        let series = json!({"columns": ["minutes", "MB"], "rows": ["0 1", "1 2"]});
+        let figures = json!({"full": {"outcome": "a | b", "ms to recover": 5, "p": {"p50 ms": 1}}, "rows": 3, "series": series});
+        let found = json!({"passed": true, "runs": 2, "unit": "minutes", "figures": figures, "changed_since": 0});
+        let page = page(|row| (row.name == "faults").then(|| found.clone()));
+        assert!(page.contains("Passed: 2 minutes from seed"), "{page}");
+        assert!(page.contains("| full | a \\| b | 5 | p: p50 ms 1 |\n") && page.contains("| rows | 3 |\n"), "{page}");
+        assert!(page.contains("![faults](reliability/faults.svg)") && !page.contains("columns"), "{page}");
+        assert!(chart(&series).is_some_and(|svg| svg.contains(">minutes<") && svg.contains(">MB<")));
     }
 }

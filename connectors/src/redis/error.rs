@@ -71,6 +71,8 @@ fn by_code(code: &str, details: &str) -> Refusal {
         // What a function's own call was refused with arrives as text.
         "ERR" if details.contains("wrongtype") => Refusal::ForeignKey,
         "ERR" if details.contains("noperm") || details.contains("acl failure") => Refusal::Login,
+        // The same in Redis 7.0.
+        "ERR" if details.contains("the user executing the script can't") => Refusal::Login,
         _ => Refusal::Unknown,
     }
 }
@@ -88,7 +90,7 @@ pub fn gravity(refusal: &Refusal) -> u8 {
 /// The error as the sink's driver acts on it.
 pub fn sink_error(place: &str, attempted: &str, error: &RedisError) -> SinkError {
     // The system's words for it are those of a resource that is not available.
-    let cause = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+    let cause = if error.is_timeout() { "no answer in time".to_owned() } else { words(error) };
     let said = format!("cannot {attempted} at {place}: {cause}");
     match refusal(error) {
         Refusal::Login if error.to_string().contains("certificate") => {
@@ -110,6 +112,18 @@ pub fn sink_error(place: &str, attempted: &str, error: &RedisError) -> SinkError
     }
 }
 
+/// What the server says; of many commands that were sent together and refused, the gravest refusal.
+fn words(error: &RedisError) -> String {
+    let refused = error.clone().into_server_errors().unwrap_or_default();
+    let weight = |code: &str, details: Option<&str>| gravity(&by_code(code, details.unwrap_or_default()));
+    match refused.iter().max_by_key(|(_, e)| weight(e.code(), e.details())) {
+        Some((_, e)) if refused.len() > 1 => {
+            format!("{}: {}, for {} commands", e.code(), e.details().unwrap_or_default(), refused.len())
+        }
+        _ => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +138,8 @@ mod tests {
             ("NOAUTH", "Authentication required.", Refusal::Login),
             ("WRONGPASS", "invalid username-password pair", Refusal::Login),
             ("NOPERM", "this user has no permissions", Refusal::Login),
+            ("ERR", "ACL failure in script: User u has no permissions to run the 'zadd' command", Refusal::Login),
+            ("ERR", "The user executing the script can't run this command or subcommand script: f", Refusal::Login),
             ("ERR", "Function not found", Refusal::FunctionsMissing),
             ("NOSCRIPT", "No matching script.", Refusal::FunctionsMissing),
             ("ERR", "unknown command 'FUNCTION'", Refusal::NoFunctions),

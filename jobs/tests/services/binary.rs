@@ -20,6 +20,46 @@ pub struct Binary {
     operators: SocketAddr,
 }
 
+/// How a process is started.
+pub struct Launch<'a> {
+    pub state: &'a Path,
+    pub workers: usize,
+    pub jobs: &'a [PathBuf],
+    /// `path=value`.
+    pub set: &'a [String],
+    pub checkpoint_every_s: u64,
+    /// Arguments.
+    pub more: &'a [&'a str],
+    pub environment: Vec<(&'static str, String)>,
+}
+
+impl<'a> Launch<'a> {
+    /// With a checkpoint each second, and nothing else.
+    pub fn of(state: &'a Path, workers: usize, jobs: &'a [PathBuf], set: &'a [String]) -> Launch<'a> {
+        Launch { state, workers, jobs, set, checkpoint_every_s: 1, more: &[], environment: Vec::new() }
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Binary {
+        let Launch { state, workers, jobs, .. } = self;
+        std::fs::create_dir_all(state).unwrap();
+        let number = std::fs::read_dir(state).unwrap().count();
+        let printed = state.join(format!("printed-{number}"));
+        let file = File::create(&printed).unwrap();
+        // Free now, and in a moment: at an address that no client's connection begins from.
+        let operators = TcpListener::bind("127.0.0.77:0").and_then(|listener| listener.local_addr()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
+        command.arg("run").args(jobs).args(["--operators", &operators.to_string()]).env("CAUDAL_STATE", state.join("state"));
+        command.args(["--workers", &workers.to_string(), "--checkpoint-every", &self.checkpoint_every_s.to_string()]);
+        command.args(self.more).envs(self.environment);
+        for value in self.set {
+            command.args(["--set", value]);
+        }
+        let child = command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
+        Binary { child, printed, operators }
+    }
+}
+
 impl Binary {
     /// Runs wind-farm, with these `path=value` on top of the services' addresses.
     pub fn start(state: &Path, workers: usize, set: &[String]) -> Binary {
@@ -29,7 +69,7 @@ impl Binary {
 
     /// Runs these jobs.
     pub fn run(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
-        Binary::spawn(state, workers, jobs, set, |command| command)
+        Launch::of(state, workers, jobs, set).start()
     }
 
     /// Runs wind-farm with its state below a prefix of its own on the S3 server at this address, printing into `folder`.
@@ -38,43 +78,25 @@ impl Binary {
         let place = format!("s3://{BUCKET}/{name}-{}", std::process::id());
         let set = [addresses("wind-farm"), set.to_vec()].concat();
         let jobs = [load::folder("wind-farm").join("job.yaml")];
-        Binary::spawn(folder, workers, &jobs, &set, |command| command.env("CAUDAL_STATE", place).envs(variables(server)))
+        let environment = variables(server).into_iter().chain([("CAUDAL_STATE", place)]).collect();
+        Launch { environment, ..Launch::of(folder, workers, &jobs, &set) }.start()
     }
 
     /// Runs these jobs on a state that another process may hold.
     pub fn take_over(state: &Path, workers: usize, jobs: &[PathBuf], set: &[String]) -> Binary {
-        Binary::spawn(state, workers, jobs, set, |command| command.arg("--take-over"))
-    }
-
-    /// State is in `folder`, too, unless `more` says otherwise.
-    fn spawn(
-        folder: &Path,
-        workers: usize,
-        jobs: &[PathBuf],
-        set: &[String],
-        more: impl FnOnce(&mut Command) -> &mut Command,
-    ) -> Binary {
-        std::fs::create_dir_all(folder).unwrap();
-        let number = std::fs::read_dir(folder).unwrap().count();
-        let printed = folder.join(format!("printed-{number}"));
-        let file = File::create(&printed).unwrap();
-        // Free now, and in a moment: at an address that no client's connection begins from.
-        let operators = TcpListener::bind("127.0.0.77:0").and_then(|listener| listener.local_addr()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_caudal"));
-        command.arg("run").args(jobs).args(["--operators", &operators.to_string()]);
-        command.env("CAUDAL_STATE", folder.join("state"));
-        command.args(["--workers", &workers.to_string(), "--checkpoint-every", "1"]);
-        for value in set {
-            command.args(["--set", value]);
-        }
-        more(&mut command);
-        let child = command.stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
-        Binary { child, printed, operators }
+        Launch { more: &["--take-over"], ..Launch::of(state, workers, jobs, set) }.start()
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A figure of its memory as the system has it, such as `VmHWM`, in bytes; nothing once it has ended.
+    pub fn memory(&self, name: &str) -> Option<u64> {
+        let status = read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
     }
 
     /// Its operators' port.

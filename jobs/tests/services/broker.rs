@@ -20,8 +20,12 @@ pub fn shared() -> String {
 }
 
 fn client<C: FromClientConfig>(more: &[(&str, &str)]) -> C {
+    client_of(&shared(), more)
+}
+
+fn client_of<C: FromClientConfig>(brokers: &str, more: &[(&str, &str)]) -> C {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", shared());
+    config.set("bootstrap.servers", brokers);
     for (name, value) in more {
         config.set(*name, *value);
     }
@@ -35,11 +39,33 @@ pub fn own(name: &str) -> String {
 
 /// Makes a topic and waits for its leaders.
 pub fn make_topic(name: &str, partitions: i32) {
-    let admin: AdminClient<DefaultClientContext> = client(&[]);
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    make_topic_at(&shared(), name, partitions, 1);
+}
+
+/// The same at other brokers than the shared one, each partition on so many of them.
+pub fn make_topic_at(brokers: &str, name: &str, partitions: i32, replicas: i32) {
+    make(brokers, name, partitions, TopicReplication::Fixed(replicas));
+}
+
+/// A topic that has one partition on each of these brokers, and on no other one.
+pub fn make_spread_topic(brokers: &str, name: &str, ids: &[i32]) {
+    let one_each: Vec<&[i32]> = ids.chunks(1).collect();
+    make(brokers, name, ids.len() as i32, TopicReplication::Variable(&one_each));
+}
+
+fn make(brokers: &str, name: &str, partitions: i32, replication: TopicReplication<'_>) {
+    let admin: AdminClient<DefaultClientContext> = client_of(brokers, &[]);
+    let topic = NewTopic::new(name, partitions, replication);
     let made = wait(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
     assert_eq!(made, [Ok(name.to_owned())], "the services are started for one run of the tests");
-    until_led(name, partitions);
+    until_led(brokers, name, partitions);
+}
+
+/// The ids of the brokers that lead a topic's partitions, in their order.
+pub fn leaders(brokers: &str, name: &str) -> Vec<i32> {
+    let consumer: BaseConsumer = client_of(brokers, &[]);
+    let metadata = consumer.fetch_metadata(Some(name), LIMIT).unwrap();
+    metadata.topics()[0].partitions().iter().map(|partition| partition.leader()).collect()
 }
 
 /// Has a topic grow to so many partitions.
@@ -47,11 +73,11 @@ pub fn grow(name: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = client(&[]);
     let grown = wait(admin.create_partitions([&NewPartitions::new(name, partitions as usize)], &AdminOptions::new())).unwrap();
     assert_eq!(grown, [Ok(name.to_owned())]);
-    until_led(name, partitions);
+    until_led(&shared(), name, partitions);
 }
 
-fn until_led(name: &str, partitions: i32) {
-    let consumer: BaseConsumer = client(&[]);
+fn until_led(brokers: &str, name: &str, partitions: i32) {
+    let consumer: BaseConsumer = client_of(brokers, &[]);
     until("the topic has its leaders", || {
         let metadata = consumer.fetch_metadata(Some(name), LIMIT).ok()?;
         let topic = metadata.topics().first()?;
@@ -81,13 +107,24 @@ pub struct Writer(BaseProducer);
 
 impl Writer {
     pub fn new() -> Writer {
-        Writer(client(&[("linger.ms", "5"), ("enable.idempotence", "true")]))
+        Writer::at(&shared())
+    }
+
+    /// The same at other brokers than the shared one. What cannot be sent now is sent later, however long that takes.
+    pub fn at(brokers: &str) -> Writer {
+        let patient = [("message.timeout.ms", "0"), ("reconnect.backoff.max.ms", "500")];
+        Writer(client_of(brokers, &[&[("linger.ms", "5"), ("enable.idempotence", "true")][..], &patient].concat()))
     }
 
     /// Sends an event into the partition that its key belongs to; it is there some time later.
     pub fn write(&self, topic: &str, event: &Event) {
+        self.send(topic, &event.key, &event.body);
+    }
+
+    /// The same of an event that no generator made.
+    pub fn send(&self, topic: &str, key: &[u8], body: &[u8]) {
         let Writer(producer) = self;
-        let mut next = Some(BaseRecord::<[u8], [u8]>::to(topic).key(&event.key).payload(&event.body));
+        let mut next = Some(BaseRecord::<[u8], [u8]>::to(topic).key(key).payload(body));
         until("the producer has room", || match producer.send(next.take().expect("a record to send")) {
             Ok(()) => Some(()),
             Err((KafkaError::MessageProduction(Code::QueueFull), record)) => {
@@ -124,8 +161,13 @@ pub fn produce_to(topic: &str, partition: i32, events: &[Event]) {
 
 /// Everything that a plain reader finds in a topic, partition by partition.
 pub fn contents(topic: &str) -> Vec<(Partition, Vec<Message>)> {
+    contents_at(&shared(), topic)
+}
+
+/// The same at other brokers than the shared one.
+pub fn contents_at(brokers: &str, topic: &str) -> Vec<(Partition, Vec<Message>)> {
     let more = [("group.id", "plain"), ("enable.partition.eof", "true"), ("enable.auto.commit", "false")];
-    let consumer: BaseConsumer = client(&more);
+    let consumer: BaseConsumer = client_of(brokers, &more);
     let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
     let count = metadata.topics()[0].partitions().len();
     let mut list = TopicPartitionList::new();
@@ -134,19 +176,14 @@ pub fn contents(topic: &str) -> Vec<(Partition, Vec<Message>)> {
     consumer.assign(&list).unwrap();
     let mut found = vec![Vec::new(); count];
     let mut left = count;
-    until("all partitions are read to their ends", || {
-        loop {
-            match consumer.poll(Duration::from_millis(20)) {
-                None => return None,
-                Some(Ok(message)) => found[message.partition() as usize].push(plain(&message)),
-                Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
-                Some(Err(error)) => panic!("{error}"),
-            }
-            if left == 0 {
-                return Some(());
-            }
+    // A large topic takes its time: only silence is a failure.
+    while left > 0 {
+        match consumer.poll(LIMIT).expect("all partitions are read to their ends") {
+            Ok(message) => found[message.partition() as usize].push(plain(&message)),
+            Err(KafkaError::PartitionEOF(_)) => left -= 1,
+            Err(error) => panic!("{error}"),
         }
-    });
+    }
     let named = |(number, messages)| (Partition { topic: topic.into(), number: number as i32 }, messages);
     found.into_iter().enumerate().map(named).collect()
 }

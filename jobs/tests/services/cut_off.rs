@@ -107,8 +107,10 @@ fn a_table_that_may_not_be_modified_stops_that_sink_alone() {
 
     // What it missed lies in the ledger: granted again, a restart writes it.
     admin.run(&format!("GRANT MODIFY ON caudal_tests.{minutes} TO job"));
+    let began = Instant::now();
     let running = Running::start(&job, &state, 3);
     running.until("cassandra is written to", |running| (running.shared().sinks().get("cold")?.rows > 0).then_some(()));
+    let recovered = began.elapsed().as_millis() as u64;
     let again = running.drain();
     assert_eq!(again.counts, status.counts);
     let dead_letters = DeadLetters::in_cassandra(&admin, "caudal_tests", &job);
@@ -116,4 +118,7 @@ fn a_table_that_may_not_be_modified_stops_that_sink_alone() {
     expected.assert_counts(&again, &dead_letters);
     assert_redis(&job, &["per_minute", "per_hour", "last_seen"], &expected, &again.watermarks);
     assert_cassandra(&admin, "caudal_tests", &job, &expected, &again.watermarks);
+    let figures =
+        json!({"outcome": format!("that sink stopped: {}", why.replace(&node.address, "NODE")), "ms to recover": recovered});
+    println!("figures {}", json!({"permission revoked in cassandra": figures}));
 }

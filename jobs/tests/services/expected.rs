@@ -30,7 +30,16 @@ pub struct Expected {
 impl Expected {
     /// Reads the topics again and recomputes; refusals that depended on arrival are taken from `dead_letters`.
     pub fn of(job: &Job, topics: &[&str], dead_letters: &DeadLetters, watermarks: &[EventTime]) -> Expected {
-        let messages: Vec<_> = topics.iter().flat_map(|topic| broker::contents(topic)).collect();
+        Expected::of_messages(job, topics.iter().flat_map(|topic| broker::contents(topic)).collect(), dead_letters, watermarks)
+    }
+
+    /// The same from messages that are read already.
+    pub fn of_messages(
+        job: &Job,
+        messages: Vec<(Partition, Vec<Message>)>,
+        dead_letters: &DeadLetters,
+        watermarks: &[EventTime],
+    ) -> Expected {
         let arrival = [Reason::TooLate, Reason::TooFarInFuture, Reason::Conflict];
         let decided = dead_letters.0.iter().filter(|letter| arrival.contains(&letter.reason));
         let tables = load_tables(job);

@@ -7,12 +7,13 @@ use caudal_connectors::embedded::read::Store;
 use caudal_jobs::jobfile::Job;
 use caudal_jobs::load;
 use caudal_jobs::run::{STORE_FILE, SinkState, SinkStatus};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use xtask::services::redis::{self as service, PASSWORD, RedisOptions, USER};
 use xtask::services::redis_group::{self as group, NAME, signal};
 
@@ -107,8 +108,8 @@ fn in_store(folder: &Path) -> Rows {
     rows
 }
 
-/// Ends the job; then both stores hold the same.
-pub fn assert_same(running: Running, folder: &Path, servers: &[Vec<&str>], board: &[&str]) {
+/// Ends the job; then both stores hold the same, which are so many rows.
+pub fn assert_same(running: Running, folder: &Path, servers: &[Vec<&str>], board: &[&str]) -> usize {
     let losses = hot(&running).losses;
     running.drain();
     let (expected, found) = (in_store(folder), in_redis(servers));
@@ -137,6 +138,7 @@ pub fn assert_same(running: Running, folder: &Path, servers: &[Vec<&str>], board
             assert_eq!((shown.0.as_str(), shown.1.as_str()), (start, version), "{view} {}", pair[0]);
         }
     }
+    expected.len()
 }
 
 #[test]
@@ -176,6 +178,12 @@ fn kill_with_unsent_writes(
     signal(replica, "-CONT").unwrap();
 }
 
+/// A line for the row `faults`.
+fn tell(fault: &str, recovered: Duration, rows: usize) {
+    let figures = json!({"outcome": "survived", "ms to recover": recovered.as_millis() as u64, "rows compared": rows});
+    println!("figures {}", json!({fault: figures}));
+}
+
 #[test]
 fn a_fail_over_by_sentinels_with_tls_and_password() {
     let secured = RedisOptions { password: true, tls: true };
@@ -193,11 +201,14 @@ fn a_fail_over_by_sentinels_with_tls_and_password() {
     let options = group::cli(&secured, &servers.primary);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     kill_with_unsent_writes(&running, &mut servers.primary, &servers.replica, &options);
+    let began = Instant::now();
     let options = group::cli(&secured, &servers.replica);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     until_restored(&running, 0, || asof(&options));
+    let recovered = began.elapsed();
     until_more(&running, 500);
-    assert_same(running, &folder, std::slice::from_ref(&options), &options);
+    let rows = assert_same(running, &folder, std::slice::from_ref(&options), &options);
+    tell("redis primary killed (Sentinel)", recovered, rows);
 }
 
 #[test]
@@ -239,10 +250,13 @@ fn a_cluster_with_tls_and_password_that_moves_slots_and_loses_a_primary() {
     let options: Vec<Vec<&str>> = options.iter().map(|options| options.iter().map(String::as_str).collect()).collect();
     let (primaries, replicas) = servers.split_at_mut(3);
     kill_with_unsent_writes(&running, &mut primaries[lost], &replicas[lost], &options[lost]);
+    let began = Instant::now();
     let board = &options[board as usize];
     until_restored(&running, losses, || asof(board));
+    let recovered = began.elapsed();
     until_more(&running, 500);
     let mut now: Vec<Vec<&str>> = options[..3].to_vec();
     now[lost] = options[3 + lost].clone();
-    assert_same(running, &folder, &now, board);
+    let rows = assert_same(running, &folder, &now, board);
+    tell("redis primary killed (Cluster)", recovered, rows);
 }

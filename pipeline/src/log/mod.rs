@@ -34,6 +34,15 @@ pub enum LogError {
         /// The highest seen.
         newer: u64,
     },
+    /// A slot is taken, and no newer process is known that could have.
+    #[error(
+        "log record {seq} is there already and was not written by this process: another process writes into this state, \
+         or something was copied into it; end that process, or take `{}` away", slot_name(*seq)
+    )]
+    Taken {
+        /// The slot.
+        seq: u64,
+    },
     /// A record is not what was written.
     #[error("log record {seq} is damaged: {what}; restore the state folder from a backup or start with a new one")]
     Damaged {
@@ -89,8 +98,8 @@ impl CommitLog {
 
     /// Appends a record; durable and obeyed for ever once this returns. Returns its slot.
     pub fn append(&mut self, record: &LogRecord) -> Result<u64, LogError> {
-        let taken = LogError::Fenced { own: self.generation, newer: self.generation + 1 };
-        self.try_append(record)?.ok_or(taken)
+        let seq = self.next_seq;
+        self.try_append(record)?.ok_or(LogError::Taken { seq })
     }
 
     /// The record's slot; `None` if it is taken, and not by a newer process that is known.
@@ -309,6 +318,17 @@ mod tests {
         assert_eq!(records, [(1, bind(1)), (2, bind(2)), (3, started(2)), (4, bind(3))]);
         assert!(matches!(new.begin(&started(2)), Err(LogError::Fenced { own: 2, newer: 3 })), "not even at its start");
         assert_eq!(third.begin(&started(3)).unwrap(), [(5, started(2))]);
+    }
+
+    /// It said that another process had taken over, which nobody could find.
+    #[test]
+    fn a_slot_that_something_else_has_taken_is_told_as_what_it_is() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let (mut log, _) = CommitLog::open(blobs.clone()).unwrap();
+        log.append(&bind(1)).unwrap();
+        blobs.create(&slot_name(2), b"not of the log").unwrap();
+        let error = log.append(&bind(2)).unwrap_err();
+        assert!(matches!(error, LogError::Taken { seq: 2 }) && error.to_string().contains(&slot_name(2)), "{error}");
     }
 
     #[test]

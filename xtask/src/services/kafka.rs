@@ -39,10 +39,25 @@ pub fn start(options: &KafkaOptions) -> Result<Running, StartError> {
     if options.tls {
         certificates::make(&folder)?;
     }
-    folder.write("server.properties", &properties(options, folder.path(), [clients, broker, controller]))?;
-    format_storage(&maven::class_path(&jars), &folder)?;
-    let process = serve(&jars, &folder)?;
-    Ok(Running { address: format!("127.0.0.1:{clients}"), variable: "CAUDAL_TEST_KAFKA", process, folder })
+    let node = Node { id: 1, ports: [clients, broker, controller], voters: format!("1@127.0.0.1:{controller}") };
+    start_node(&jars, &node, options, folder)
+}
+
+/// One of the nodes of a cluster.
+pub(super) struct Node {
+    pub id: usize,
+    /// The clients' listener, the brokers' own, and the controllers'.
+    pub ports: [u16; 3],
+    /// All controllers, as `id@host:port,…`.
+    pub voters: String,
+}
+
+/// Starts a node that has its folder and returns once it serves clients.
+pub(super) fn start_node(jars: &Path, node: &Node, options: &KafkaOptions, folder: Folder) -> Result<Running, StartError> {
+    folder.write("server.properties", &properties(options, folder.path(), node))?;
+    format_storage(&maven::class_path(jars), &folder)?;
+    let process = serve(jars, &folder)?;
+    Ok(Running { address: format!("127.0.0.1:{}", node.ports[0]), variable: "CAUDAL_TEST_KAFKA", process, folder })
 }
 
 /// Starts a broker again that was killed, on its data and ports.
@@ -98,7 +113,8 @@ fn java<'a>(class_path: &'a str, class: &'a str, arguments: &[&'a str]) -> Vec<&
 }
 
 /// `server.properties`, line by line.
-fn properties(options: &KafkaOptions, folder: &Path, [clients, broker, controller]: [u16; 3]) -> String {
+fn properties(options: &KafkaOptions, folder: &Path, node: &Node) -> String {
+    let Node { id, ports: [clients, broker, controller], voters } = node;
     let protocol = match (options.sasl, options.tls) {
         (false, false) => "PLAINTEXT",
         (false, true) => "SSL",
@@ -108,8 +124,8 @@ fn properties(options: &KafkaOptions, folder: &Path, [clients, broker, controlle
     let folder = folder.display();
     let mut text = format!(
         "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         node.id={id}\n\
+         controller.quorum.voters={voters}\n\
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name=BROKER\n\
          listeners=CLIENTS://127.0.0.1:{clients},BROKER://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\

@@ -15,6 +15,7 @@ pub mod cassandra;
 pub mod certificates;
 pub mod folder;
 pub mod kafka;
+pub mod kafka_group;
 pub mod maven;
 pub mod object_storage;
 pub mod ports;

@@ -26,8 +26,12 @@ struct Look {
 
 /// Watches a job's rows in Cassandra.
 pub fn watch(stage: &Arc<Stage>, job: &Job, keyspace: &str) -> Watch<Seen> {
+    watch_at(stage, job, keyspace, Cql::shared())
+}
+
+/// The same at another node than the shared one.
+pub fn watch_at(stage: &Arc<Stage>, job: &Job, keyspace: &str, cql: Cql) -> Watch<Seen> {
     let looks = looks(job, keyspace);
-    let cql = Cql::shared();
     Watch::start(stage, PACE, Seen::default(), move |seen| {
         for look in &looks {
             // No table yet, or no answer: the next look may have one.

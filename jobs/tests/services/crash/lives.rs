@@ -50,7 +50,7 @@ impl Stage {
         change(&mut self.now.lock().expect("no reader has seen what must not be"))
     }
 
-    fn enters(&self, binary: &Binary) {
+    pub fn enters(&self, binary: &Binary) {
         let (operators, began) = (Some(binary.operators()), Instant::now());
         self.change(|now| *now = Now { life: now.life + 1, operators, began, live: None, counts: now.counts });
     }
@@ -65,7 +65,7 @@ impl Stage {
         self.alarm.store(true, Ordering::SeqCst);
     }
 
-    fn assert_well(&self) {
+    pub fn assert_well(&self) {
         assert!(!self.alarm.load(Ordering::SeqCst), "a reader has seen what must not be");
     }
 }
@@ -211,7 +211,7 @@ impl Lives {
 }
 
 /// Time passes, which is what is tried here.
-fn pause(time: Duration) {
+pub fn pause(time: Duration) {
     let end = Instant::now() + time;
     while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         std::thread::park_timeout(left);

@@ -19,7 +19,10 @@
 
 mod cassandra;
 mod consistency;
+mod faults;
 mod feed;
+mod hour;
+mod limits;
 mod lives;
 mod metrics;
 mod process;

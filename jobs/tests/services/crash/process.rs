@@ -13,10 +13,10 @@ use crate::stored::{DeadLetters, assert_cassandra, assert_redis, watermarks};
 use crate::{broker, by_hand, load};
 use caudal_connectors::generate::Event;
 use caudal_jobs::jobfile::Job;
-use caudal_pipeline::record::Verdict;
+use caudal_pipeline::record::{Message, Partition, Verdict};
 use serde_json::{Value as Json, json};
 
-const KEYSPACE: &str = "caudal_tests";
+pub const KEYSPACE: &str = "caudal_tests";
 /// Views that Redis keeps.
 const HOT: &[&str] = &["per_minute", "per_hour", "last_seen"];
 /// One reading in so many comes once more with the same id and other bytes.
@@ -40,7 +40,8 @@ fn killed_stopped_and_taken_over_at_any_moment_every_store_is_right() {
     assert_eq!(status.code(), Some(0), "{printed}");
     let (hot, cold, scrapes) = (readers.0.stop(), readers.1.stop(), readers.2.stop());
 
-    let rows = compared(&job, &name, messages, &Counts::of(&scrape).expect("it has counts"));
+    let counts = Counts::of(&scrape).expect("it has counts");
+    let rows = compared(&Cql::shared(), &job, broker::contents(&name), messages, &counts);
     let mut figures = told.figures();
     add(&mut figures, json!({"records": messages, "rows compared": rows, "scrapes that add up": scrapes}));
     add(&mut figures, looks("redis", &hot));
@@ -52,9 +53,14 @@ fn killed_stopped_and_taken_over_at_any_moment_every_store_is_right() {
 
 /// A second of event time each, from ten minutes before midnight in Madrid, so that minutes, hours and a day
 /// complete, and some readings are too late.
-fn readings(seed: u64) -> impl Iterator<Item = Event> + Send {
+pub fn readings(seed: u64) -> impl Iterator<Item = Event> + Send {
+    readings_at(seed, 1)
+}
+
+/// The same with so many in a second of event time.
+pub fn readings_at(seed: u64, rate: u64) -> impl Iterator<Item = Event> + Send {
     let late = json!({"share": 0.03, "by": ["15s", "6h"]});
-    let changes = json!({"seed": seed, "rate": 1, "start": "2026-03-28T22:50:00Z", "late": late});
+    let changes = json!({"seed": seed, "rate": rate, "start": "2026-03-28T22:50:00Z", "late": late});
     let events = load::generator("wind-farm", &changes).events();
     (0..).zip(events).flat_map(|(n, event)| {
         let conflict = || Event { body: [&event.body[..], b" "].concat(), ..event.clone() };
@@ -64,27 +70,26 @@ fn readings(seed: u64) -> impl Iterator<Item = Event> + Send {
 }
 
 /// Everything in the stores is what the topic comes to, with the engine's parts and by hand; how many rows that are.
-fn compared(job: &Job, topic: &str, messages: u64, counts: &Counts) -> usize {
-    let cql = Cql::shared();
-    let dead_letters = DeadLetters::in_cassandra(&cql, KEYSPACE, job);
+pub fn compared(cql: &Cql, job: &Job, topic: Vec<(Partition, Vec<Message>)>, sent: u64, counts: &Counts) -> usize {
+    let dead_letters = DeadLetters::in_cassandra(cql, KEYSPACE, job);
     let watermarks = watermarks(job);
-    let expected = Expected::of(job, &[topic], &dead_letters, &watermarks);
-    assert_eq!(expected.received(), messages, "the topic holds what was sent");
+    let expected = Expected::of_messages(job, topic, &dead_letters, &watermarks);
+    assert_eq!(expected.received(), sent, "the topic holds what was sent");
     assert_redis(job, HOT, &expected, &watermarks);
-    assert_cassandra(&cql, KEYSPACE, job, &expected, &watermarks);
+    assert_cassandra(cql, KEYSPACE, job, &expected, &watermarks);
     expected.assert_originals(&dead_letters);
 
     let refused = by_hand::refused(&dead_letters);
     let judged = by_hand::wind_farm::judged(&expected.messages, &refused);
     counts.assert_they_add_up();
-    assert_eq!((counts.received, counts.rejected), (messages, refused.len() as u64), "received, and dead letters");
+    assert_eq!((counts.received, counts.rejected), (sent, refused.len() as u64), "received, and dead letters");
     by_hand::assert_counts(&judged, &refused, |verdict| match verdict {
         Verdict::Accepted => counts.accepted,
         Verdict::Filtered => counts.filtered,
         _ => counts.duplicate,
     });
     let rows = by_hand::wind_farm::rows(&judged.counted);
-    by_hand::assert_stores(&cql, KEYSPACE, job, HOT, &rows, by_hand::watermark(job, "per_minute"));
+    by_hand::assert_stores(cql, KEYSPACE, job, HOT, &rows, by_hand::watermark(job, "per_minute"));
     for reason in ["conflict", "schema", "malformed", "too_late"] {
         assert!(refused.values().any(|other| *other == reason), "the load has {reason}");
     }
