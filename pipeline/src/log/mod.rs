@@ -213,22 +213,30 @@ fn strays(found: &[Read]) -> usize {
     if is_log && are_older { first } else { 0 }
 }
 
-/// The streams of which a bind or a checkpoint of the log knows a partition. Takes nothing, so it may be asked before the
+/// The streams of which a bind or a checkpoint of the job knows a partition; streams of a job before this one had other
+/// positions. Takes nothing, so it may be asked before the
 /// start; a manifest that cannot be read is passed over, for the start judges those.
 pub fn streams_begun(blobs: &dyn Blobs) -> Result<BTreeSet<u32>, LogError> {
-    let mut begun = BTreeSet::new();
+    let (mut begun, mut job) = (BTreeSet::new(), None);
+    let mut is_of = |begun: &mut BTreeSet<u32>, by: Fingerprint| {
+        if job.replace(by.job).is_some_and(|before| before != by.job) {
+            begun.clear();
+        }
+    };
     for (seq, bytes) in records_from(blobs, 0)? {
         let Some(bytes) = bytes else { continue };
         match decode(seq, &bytes).map_err(|what| damaged(seq, what))?.record {
             LogRecord::Bind(bind) => {
+                is_of(&mut begun, bind.by);
                 let known = bind.streams.iter().filter(|stream| !stream.added.is_empty() || !stream.partitions.is_empty());
                 begun.extend(known.map(|stream| stream.stream));
             }
             LogRecord::Checkpoint(checkpoint) => {
                 let manifest =
                     blobs.read(&checkpoint.manifest).ok().and_then(|bytes| postcard::from_bytes::<Manifest>(&bytes).ok());
-                let streams = manifest.map(|manifest| manifest.streams).unwrap_or_default();
-                begun.extend(streams.iter().filter(|(_, state)| !state.partitions.is_empty()).map(|(stream, _)| *stream));
+                let Some(manifest) = manifest else { continue };
+                is_of(&mut begun, manifest.fingerprint);
+                begun.extend(manifest.streams.iter().filter(|(_, state)| !state.partitions.is_empty()).map(|(stream, _)| *stream));
             }
             LogRecord::Generation(_) => {}
         }
@@ -431,5 +439,10 @@ mod tests {
             log.append(&LogRecord::Checkpoint(Checkpoint { epoch: Epoch(2), manifest: "manifest/2".into(), hash: 0 })).unwrap();
         prune(&*blobs, seq).unwrap();
         assert_eq!(begun(), [2]);
+
+        // Another job goes on from there.
+        let by = Fingerprint { job: 2, build: 0 };
+        log.append(&LogRecord::Bind(Bind { streams: vec![found(1)], by, ..an_epoch(3) })).unwrap();
+        assert_eq!(begun(), [1]);
     }
 }
