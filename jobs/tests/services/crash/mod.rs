@@ -1,6 +1,6 @@
 //! The whole process among real services, killed and stopped at random moments while records come in and readers look.
 //!
-//! `cargo xtask crash --row process` and `--row consistency`; the tests by themselves are a short cut of them.
+//! `cargo xtask crash --row NAME`; the tests by themselves are a short cut of them.
 //!
 //! ```text
 //! feed ─▶ Kafka ─▶ life 1 on 3 workers ─✂ kill -9   life 2 on 1 ─✂ … life n ─▶ all read, SIGTERM
@@ -16,6 +16,9 @@
 //! `trials` reads how many lives, from which seed. `feed` sends records all the time. `lives` starts, kills, stops and
 //! takes over. `watch` looks: `redis` speaks the server's protocol on one connection, `cassandra` CQL, `metrics` HTTP;
 //! `seen` judges. `process` and `consistency` are the rows.
+//!
+//! Of the other rows, `faults` lets everything around the process fail in the same scenery, `limits` is the row `load`,
+//! and `hour` looks at what may grow.
 
 mod cassandra;
 mod consistency;

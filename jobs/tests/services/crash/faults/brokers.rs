@@ -63,9 +63,9 @@ fn a_partition_that_is_away_for_longer_than_it_may_be_idle() {
         ..Places::shared()
     };
     let mut scene = Scene::begin("partition", places, readings(seed));
-    // A minute of event time is half a second here: a load that another minute's worth of reading may run ahead with.
     brokers[2].process.kill();
     let watermark = |scene: &Scene| scene.binary.metric("caudal_watermark_timestamp_seconds", "").unwrap();
+    // What was read before it went, and has no epoch yet.
     lasts(&mut scene, IDLE_AFTER / 2);
     let before = watermark(&scene);
     lasts(&mut scene, away);

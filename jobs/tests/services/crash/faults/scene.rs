@@ -22,6 +22,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Nothing takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(600);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// Where the job reads and writes, and what is set besides. Redis is the shared one.
 pub struct Places {
     pub brokers: String,
@@ -86,13 +90,18 @@ impl Scene {
         scene
     }
 
-    /// Looks until `look` finds something while the process goes on.
+    /// Looks until `look` finds something while the process goes on. After a long fault there is much to catch up with.
     pub fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Binary) -> Option<T>) -> T {
-        let stage = &self.stage;
-        self.binary.until(what, |binary| {
-            stage.assert_well();
-            look(binary)
-        })
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.stage.assert_well();
+            if let Some(found) = look(&self.binary) {
+                return found;
+            }
+            assert!(self.binary.is_running(), "it ended before: {what}\n{}", self.binary.printed());
+            assert!(Instant::now() < deadline, "still not: {what}\n{}", self.binary.printed());
+            pause(LOOK_AGAIN);
+        }
     }
 
     /// Waits until the process has printed a line with all these words since the last fault, and returns it.

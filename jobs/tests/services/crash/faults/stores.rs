@@ -19,7 +19,7 @@ const LOAD: u64 = 80;
 #[test]
 fn cassandra_away_at_high_load() {
     let (seed, long) = asked();
-    let (away, around) = (long.unwrap_or(Duration::from_secs(8)), Duration::from_secs(if long.is_some() { 30 } else { 3 }));
+    let (away, around) = (long.unwrap_or(Duration::from_secs(5)), Duration::from_secs(if long.is_some() { 30 } else { 2 }));
     let mut node = cassandra::start(&CassandraOptions::default()).unwrap();
     let places = Places { cassandra: node.address.clone(), workers: 1, ..Places::shared() };
     let mut scene = Scene::begin("away", places, readings_at(seed, EVENTS_PER_S));
