@@ -11,6 +11,8 @@
 
 mod harness;
 
+#[path = "recovery/anew.rs"]
+mod anew;
 #[path = "recovery/history.rs"]
 mod history;
 #[path = "recovery/limits.rs"]

@@ -53,7 +53,7 @@ impl Engine {
         if to_complete {
             self.ended = true;
             self.last_epoch(now, true);
-        } else if saved == Some(self.last_opened.0) || self.last_opened.0 == Epoch(0) {
+        } else if saved == Some(self.last_opened.0) && self.checkpoint.is_sound() || self.last_opened.0 == Epoch(0) {
             if self.pruned()? {
                 self.phase = Phase::Done;
             }

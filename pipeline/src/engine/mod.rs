@@ -41,7 +41,7 @@ use crate::planted::{self, Bug};
 use crate::ports::blobs::{BlobError, Blobs};
 use crate::ports::source::{Discovered, Source};
 use crate::record::{Offset, Partition, PartitionIndex};
-use crate::state::{Held, State};
+use crate::state::{Held, Save, State};
 use crate::time::{Epoch, EventTime, Span, Version};
 use crate::worker::{Command, Gauges, Opening, PartitionReport, Report, WorkerError};
 use clock_guard::{Belief, ClockGuard};
@@ -426,8 +426,9 @@ impl Engine {
         }
         flight.ticked = true;
         flight.save = save;
+        let what = if save { self.checkpoint.saves(epoch) } else { Save::Nothing };
         let after: Arc<[EventTime]> = flight.watermarks.clone().into();
-        let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save };
+        let tick = Tick { epoch, opened: flight.opened, before: self.last_watermarks.clone(), after: after.clone(), save: what };
         self.last_watermarks = after;
         self.checkpoint.epoch = if save { Some(epoch) } else { self.checkpoint.epoch };
         self.tell(&Command::Tick(tick));

@@ -14,7 +14,7 @@ use crate::merge::newest_to_merge;
 use crate::ports::blobs::BlobError;
 use crate::record::Offset;
 use crate::run::RunError;
-use crate::state::{self, State, StateFile};
+use crate::state::{self, Save, State, StateFile};
 use crate::time::{Epoch, EventTime, Span, Version};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Range, RangeInclusive};
@@ -43,8 +43,47 @@ pub(super) struct Checkpointing {
     merging: Option<Merging>,
     /// The thread that removes log records.
     pruning: Option<JoinHandle<Result<(), BlobError>>>,
+    whole: Whole,
     /// So many checkpoints pass before a merge is tried again.
     merges_wait: u32,
+}
+
+/// Whether a checkpoint must hold all rows, because a run of earlier ones turned out to be damaged: memory still has them.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Whole {
+    /// It need not.
+    #[default]
+    No,
+    /// The next one must.
+    Wanted,
+    /// The one of this epoch will.
+    At(Epoch),
+}
+
+impl Checkpointing {
+    /// What operators are to save for the checkpoint of `epoch`.
+    pub fn saves(&mut self, epoch: Epoch) -> Save {
+        if self.whole == Whole::No {
+            return Save::Changed;
+        }
+        self.whole = Whole::At(epoch);
+        Save::Whole
+    }
+
+    /// Whether the runs that are listed are not known to be damaged.
+    pub fn is_sound(&self) -> bool {
+        self.whole == Whole::No
+    }
+
+    /// Leaves behind what was saved before `epoch`, if its checkpoint holds all rows.
+    fn begin_anew(&mut self, epoch: Epoch) {
+        if self.whole == Whole::At(epoch) {
+            self.whole = Whole::No;
+            self.files.clear();
+            self.unsaved = Arc::default();
+            self.merging = None;
+        }
+    }
 }
 
 /// A merge that found the disk full needs much space: it is not tried at every checkpoint.
@@ -62,7 +101,8 @@ impl Engine {
     pub(super) fn checkpoint_due(&self, now: Now) -> bool {
         let under_way = self.checkpoint.epoch.is_some() || self.phase == Phase::Replaying;
         let due = self.checkpoint.last_us.is_some_and(|last| now.running_us - last >= self.config.checkpoint_every.0);
-        !under_way && (due || self.checkpoint.wanted || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_MAX)
+        let wanted = self.checkpoint.wanted || !self.checkpoint.is_sound();
+        !under_way && (due || wanted || self.ledger.table_bytes() > LEDGER_TABLE_BYTES_MAX)
     }
 
     /// Starts writing the checkpoint of `epoch` on a thread of its own.
@@ -74,6 +114,7 @@ impl Engine {
         positions: BTreeMap<u32, SourceState>,
         now: Now,
     ) -> Result<(), EngineError> {
+        self.checkpoint.begin_anew(epoch);
         self.take_merged()?;
         if self.checkpoint.merging.is_none() {
             // A merge under way counts on the places of the runs that it merges.
@@ -116,7 +157,7 @@ impl Engine {
 
     /// Merges the newest runs of state on a thread of its own, where that pays.
     pub(super) fn begin_merge(&mut self, epoch: Epoch, watermarks: Vec<EventTime>) {
-        if self.checkpoint.merging.is_some() || self.phase == Phase::Draining {
+        if self.checkpoint.merging.is_some() || self.phase == Phase::Draining || !self.checkpoint.is_sound() {
             return;
         }
         if self.checkpoint.merges_wait > 0 {
@@ -145,6 +186,11 @@ impl Engine {
             Ok(Err(RunError::Blob(error @ BlobError::Full { .. }))) => {
                 self.checkpoint.merges_wait = CHECKPOINTS_AFTER_FULL;
                 self.alarms.push(format!("runs of state are not merged, the job goes on: {error}"));
+                None
+            }
+            Ok(Err(error @ (RunError::Damaged { .. } | RunError::Blob(BlobError::Missing(_))))) => {
+                self.checkpoint.whole = Whole::Wanted;
+                self.alarms.push(format!("{error}: what was saved cannot be read any more, so all state is saved anew"));
                 None
             }
             Ok(Err(error)) => return Err(EngineError::Failed(format!("state could not be merged: {error}"))),

@@ -8,7 +8,7 @@ use crate::ledger::{RowKey, RowValue};
 use crate::plan::Plan;
 use crate::ports::sink::RowState;
 use crate::record::{DeadLetter, Event, Origin, Rejection, Verdict};
-use crate::state::{Held, SaveState, State};
+use crate::state::{Held, Save, SaveState, State};
 use crate::time::{Epoch, EventTime};
 use crate::value::Cell;
 use compact_str::CompactString;
@@ -179,7 +179,7 @@ impl<R: Retained, F: FnMut(EpochPart) + 'static> EpochOperator for Collect<R, F>
             *count = (count.0 + records, count.1 + late);
         }
         part.held = self.save.take_held(tick.epoch);
-        part.state = tick.save.then(|| self.save.take());
+        part.state = (tick.save != Save::Nothing).then(|| self.save.take());
         (self.send)(part);
     }
 }

@@ -4,6 +4,7 @@
 //! input's frontier passes and dropped when the input ends. A worker lets the frontier pass an epoch only after it has
 //! stored the epoch's [`Tick`], so a tick is always there when it is needed.
 
+use crate::state::Save;
 use crate::time::{Epoch, EventTime, Version};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ pub struct Tick {
     pub before: Arc<[EventTime]>,
     /// W(e) for each stream of the plan: what completes and what becomes final.
     pub after: Arc<[EventTime]>,
-    /// Whether operators save their state as of the end of this epoch.
-    pub save: bool,
+    /// What operators save of their state as of the end of this epoch.
+    pub save: Save,
 }
 
 /// A worker's ticks, shared by its operators.

@@ -15,7 +15,7 @@ use super::windows::{Accs, Change, RowChange, ViewRules, WindowAssigner};
 use super::{EpochOperator, Tick, Ticks, epochs};
 use crate::group::Group;
 use crate::plan::{Plan, ViewInput};
-use crate::state::{Changed, Expiry, SaveState, StateRow, StateRows};
+use crate::state::{Changed, Expiry, Save, SaveState, StateRow, StateRows};
 use crate::time::{Epoch, EventTime, Span};
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
@@ -177,7 +177,18 @@ impl Fold {
     /// of windows that nest never go before.
     fn unsaved(&mut self) -> Vec<StateRow> {
         let mut unsaved = std::mem::take(&mut self.unsaved);
-        unsaved.take(|key| match &key {
+        unsaved.take(|key| self.saved(key))
+    }
+
+    /// All parts and bases.
+    fn whole(&mut self) -> Vec<StateRow> {
+        self.unsaved.clear();
+        let keys = self.parts.keys().cloned().map(SavedKey::Part).chain(self.bases.keys().cloned().map(SavedKey::Base));
+        keys.filter_map(|key| self.saved(key)).collect()
+    }
+
+    fn saved(&self, key: SavedKey) -> Option<StateRow> {
+        match &key {
             SavedKey::Part(lower) => {
                 let expiry = Expiry { stream: self.stream as u32, until: lower.end.plus(self.lower_lateness) };
                 let (upper, accs) = self.parts.get(lower)?;
@@ -187,7 +198,7 @@ impl Fold {
                 let accs = self.bases.get(upper)?;
                 Some(StateRow::new(upper.group.route(), &key, &(None::<Upper>, accs), self.rules.expiry(upper.end)))
             }
-        })
+        }
     }
 }
 
@@ -210,10 +221,12 @@ impl EpochOperator for Fold {
         }
         self.fold(tick.after[self.stream], out);
         self.expire(tick.before[self.stream], out);
-        if tick.save {
-            let rows = self.unsaved();
-            self.save.put(&self.name, rows);
-        }
+        let rows = match tick.save {
+            Save::Nothing => return,
+            Save::Changed => self.unsaved(),
+            Save::Whole => self.whole(),
+        };
+        self.save.put(&self.name, rows);
     }
 }
 

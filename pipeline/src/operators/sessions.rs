@@ -43,6 +43,11 @@ pub(super) struct Sessions {
     watermark: EventTime,
 }
 
+fn saved(rules: &ViewRules, gap: Span, key: (&Group, EventTime), session: &Session) -> StateRow {
+    let value = (session.last, session.was_complete, &session.accs);
+    StateRow::new(key.0.route(), &key, &value, rules.expiry(session.last.plus(gap)))
+}
+
 impl Sessions {
     pub fn new(rules: ViewRules, gap: Span) -> Sessions {
         Sessions {
@@ -130,13 +135,19 @@ impl Sessions {
     pub fn save(&mut self) -> Vec<StateRow> {
         let (groups, rules, gap) = (&self.groups, &self.rules, self.gap);
         self.unsaved.take(|(group, start)| {
-            let key = (&group, start);
-            let Some(s) = groups.get(&group).and_then(|sessions| sessions.get(&start)) else {
-                return Some(StateRow::gone(group.route(), &key));
-            };
-            let value = (s.last, s.was_complete, &s.accs);
-            Some(StateRow::new(group.route(), &key, &value, rules.expiry(s.last.plus(gap))))
+            let session = groups.get(&group).and_then(|sessions| sessions.get(&start));
+            let gone = || StateRow::gone(group.route(), &(&group, start));
+            Some(session.map_or_else(gone, |session| saved(rules, gap, (&group, start), session)))
         })
+    }
+
+    /// All sessions.
+    pub fn save_whole(&mut self) -> Vec<StateRow> {
+        self.unsaved.clear();
+        let of = |(group, sessions): (&Group, &BTreeMap<EventTime, Session>)| -> Vec<StateRow> {
+            sessions.iter().map(|(start, session)| saved(&self.rules, self.gap, (group, *start), session)).collect()
+        };
+        self.groups.iter().flat_map(of).collect()
     }
 
     pub fn load(&mut self, row: &StateRow) {

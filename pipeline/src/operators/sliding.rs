@@ -101,8 +101,21 @@ impl Sliding {
         let mut unsaved = std::mem::take(&mut self.unsaved);
         unsaved.take(|(pane, group)| {
             let accs = self.panes.get(&pane)?.get(&group)?;
-            Some(StateRow::new(group.route(), &(pane, &group), accs, self.rules.expiry(self.last_window(pane))))
+            Some(self.saved(pane, &group, accs))
         })
+    }
+
+    /// All panes.
+    pub fn save_whole(&mut self) -> Vec<StateRow> {
+        self.unsaved.clear();
+        let of = |(pane, groups): (&EventTime, &BTreeMap<Group, Accs>)| -> Vec<StateRow> {
+            groups.iter().map(|(group, accs)| self.saved(*pane, group, accs)).collect()
+        };
+        self.panes.iter().flat_map(of).collect()
+    }
+
+    fn saved(&self, pane: EventTime, group: &Group, accs: &Accs) -> StateRow {
+        StateRow::new(group.route(), &(pane, group), accs, self.rules.expiry(self.last_window(pane)))
     }
 
     pub fn load(&mut self, row: &StateRow) {

@@ -23,6 +23,10 @@ pub(super) struct Spans {
     unsaved: Changed<(EventTime, Group)>,
 }
 
+fn saved(rules: &ViewRules, end: EventTime, window: &Window, group: &Group, accs: &Accs) -> StateRow {
+    StateRow::new(group.route(), &((end, window.start), group), accs, rules.expiry(end))
+}
+
 impl Spans {
     pub fn new(rules: ViewRules) -> Spans {
         Spans { rules, windows: BTreeMap::new(), touched: Set::default(), unsaved: Changed::default() }
@@ -66,8 +70,19 @@ impl Spans {
         self.unsaved.take(|(end, group)| {
             let window = windows.get(&end)?;
             let accs = window.rows.get(&group)?;
-            Some(StateRow::new(group.route(), &((end, window.start), &group), accs, rules.expiry(end)))
+            Some(saved(rules, end, window, &group, accs))
         })
+    }
+
+    /// All rows, in no order.
+    pub fn save_whole(&mut self) -> Vec<StateRow> {
+        self.unsaved.clear();
+        let rules = &self.rules;
+        let mut rows = Vec::new();
+        for (end, window) in &self.windows {
+            rows.extend((&window.rows).into_iter().map(|(group, accs)| saved(rules, *end, window, group, accs)));
+        }
+        rows
     }
 
     pub fn load(&mut self, row: &StateRow) {

@@ -11,7 +11,7 @@ use super::{EpochOperator, Partial, Tick};
 use crate::aggregate::{Acc, Aggregate};
 use crate::group::Group;
 use crate::plan::{CalendarUnit, Plan, ViewInput, WindowPlan};
-use crate::state::{Expiry, SaveState, StateRows};
+use crate::state::{Expiry, Save, SaveState, StateRows};
 use crate::time::{Epoch, EventTime, Span};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -242,14 +242,16 @@ impl EpochOperator for Windows {
                 ViewState::Sessions(sessions) => sessions.held(),
             };
             self.save.hold_rows(tick.epoch, *index, rows, open);
-            if tick.save {
-                let rows = match &mut view.state {
-                    ViewState::Spans(spans) => spans.save(),
-                    ViewState::Sliding(sliding) => sliding.save(),
-                    ViewState::Sessions(sessions) => sessions.save(),
-                };
-                self.save.put(&view.name, rows);
-            }
+            let rows = match (tick.save, &mut view.state) {
+                (Save::Nothing, _) => continue,
+                (Save::Changed, ViewState::Spans(spans)) => spans.save(),
+                (Save::Changed, ViewState::Sliding(sliding)) => sliding.save(),
+                (Save::Changed, ViewState::Sessions(sessions)) => sessions.save(),
+                (Save::Whole, ViewState::Spans(spans)) => spans.save_whole(),
+                (Save::Whole, ViewState::Sliding(sliding)) => sliding.save_whole(),
+                (Save::Whole, ViewState::Sessions(sessions)) => sessions.save_whole(),
+            };
+            self.save.put(&view.name, rows);
         }
     }
 }

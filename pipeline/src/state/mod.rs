@@ -2,7 +2,8 @@
 //!
 //! The route is the hash by which the dataflow exchanges the key, so that a state saved by any number of workers
 //! loads onto any other: worker i of n takes the rows with `route % n == i`. Loading emits nothing. At a checkpoint an
-//! operator hands over the rows that changed since the one before ([`Changed`]).
+//! operator hands over the rows that changed since the one before ([`Changed`]), or all where those of earlier ones can no
+//! longer be read ([`Save`]).
 
 mod saved;
 
@@ -69,6 +70,18 @@ impl StateRow {
     }
 }
 
+/// What operators hand over at the end of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Save {
+    /// Nothing: no checkpoint.
+    #[default]
+    Nothing,
+    /// The rows that changed since the last time.
+    Changed,
+    /// All rows: nothing that was saved before counts.
+    Whole,
+}
+
 /// Keys of rows that changed since they were last saved.
 pub struct Changed<K>(Set<K>);
 
@@ -82,6 +95,11 @@ impl<K: Eq + Hash> Changed<K> {
     /// Remembers that a row changed.
     pub fn insert(&mut self, key: K) {
         self.0.insert(key);
+    }
+
+    /// Forgets them: all rows are saved.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// The rows to save, by what `row` makes of each key, in no order: whoever saves them sorts.

@@ -9,7 +9,7 @@ use caudal_pipeline::operators::{Combine, EpochOperator, Tick, Windows};
 use caudal_pipeline::plan::*;
 use caudal_pipeline::ports::blobs::MemoryBlobs;
 use caudal_pipeline::record::*;
-use caudal_pipeline::state::{SaveState, Saved, StateRows};
+use caudal_pipeline::state::{Save, SaveState, Saved, StateRows};
 use caudal_pipeline::time::{Epoch, EventTime, Span, Version};
 use caudal_pipeline::value::{Field, FieldType, Value};
 use std::cell::RefCell;
@@ -129,8 +129,13 @@ impl Job {
         self.watermark = before.max(claim);
         // After a leap producers go on from there.
         self.newest = self.newest.max(self.watermark);
-        let tick =
-            Tick { epoch: self.epoch, opened: self.opened, before: [before].into(), after: [self.watermark].into(), save: false };
+        let tick = Tick {
+            epoch: self.epoch,
+            opened: self.opened,
+            before: [before].into(),
+            after: [self.watermark].into(),
+            save: Save::Nothing,
+        };
         let batch = self.run(&tick, records);
         self.ledger.append(batch);
     }
