@@ -179,6 +179,18 @@ pub enum WindowPlan {
     Unwindowed,
 }
 
+impl WindowPlan {
+    /// No window is longer; of a session, none but through its events. `None` if there is no end.
+    pub fn longest(&self) -> Option<Span> {
+        match self {
+            WindowPlan::Tumbling { size } | WindowPlan::Sliding { size, .. } => Some(*size),
+            WindowPlan::Session { gap } => Some(*gap),
+            WindowPlan::Calendar { .. } => Some(Span::seconds(32 * 86_400)),
+            WindowPlan::Unwindowed => None,
+        }
+    }
+}
+
 /// A calendar window's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalendarUnit {

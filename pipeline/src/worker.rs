@@ -112,7 +112,7 @@ pub enum WorkerError {
     Panicked,
     /// What is read again is not what was bound.
     #[error(
-        "{topic}/{partition} is not what was read before: {what}; the topic was rewritten or truncated, so its results cannot be repeated exactly: restore the topic, or rebuild"
+        "{topic}/{partition} is not what was read before: {what}; the topic was rewritten or truncated, so its results cannot be repeated exactly: restore the topic, or start with a new state folder"
     )]
     Rewritten {
         /// Topic, file or generator.

@@ -68,6 +68,7 @@ fn some_of(full: &Plan, before: Option<&Plan>, random: &mut Random) -> Plan {
 struct Job {
     plan: Arc<Plan>,
     number: u64,
+    sinks: Vec<String>,
 }
 
 impl Job {
@@ -76,7 +77,7 @@ impl Job {
     }
 
     fn described(&self) -> Described<'_> {
-        Described { plan: &self.plan, fingerprint: self.fingerprint() }
+        Described { plan: &self.plan, sinks: &self.sinks, fingerprint: self.fingerprint() }
     }
 
     fn config(&self, source: &MemorySource, disk: &Disk, workers: usize) -> EngineConfig {
@@ -121,7 +122,7 @@ fn trial(seed: u64, exercised: &mut Exercised) {
     let (source, disk, mut clock) = (MemorySource::new("events", partitions), Disk::default(), Clock::new());
     let messages = stream(&mut random, 400, partitions, 4 * 3_600);
     let parts: Vec<_> = messages.chunks(messages.len() / 3).collect();
-    let mut job = Job { plan: Arc::new(some_of(&full, None, &mut random)), number: 1 };
+    let mut job = Job { plan: Arc::new(some_of(&full, None, &mut random)), number: 1, sinks: Vec::new() };
     for (n, part) in parts.iter().enumerate() {
         let mut engine = started(job.config(&source, &disk, 1 + random.below(4) as usize));
         for (partition, payload) in *part {
@@ -143,7 +144,8 @@ fn trial(seed: u64, exercised: &mut Exercised) {
         }
         engine.shut_down();
         if n + 1 < parts.len() {
-            let next = Job { plan: Arc::new(some_of(&full, Some(&job.plan), &mut random)), number: job.number + 1 };
+            let next =
+                Job { plan: Arc::new(some_of(&full, Some(&job.plan), &mut random)), number: job.number + 1, sinks: Vec::new() };
             change(&job, &next, &source, &disk, &mut clock, &mut random, exercised);
             job = next;
             exercised.changes += 1;

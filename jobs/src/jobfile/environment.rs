@@ -33,7 +33,7 @@ impl Walk<'_, '_> {
                 }
             }
             Content::Scalar(scalar) => match self.scalar(scalar) {
-                Ok(()) => self.remember(scalar, key),
+                Ok(()) => self.remember(scalar, at, key),
                 Err(message) => {
                     self.mistakes.note(place, at, message);
                     node.content = Content::Unknown;
@@ -89,8 +89,8 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn remember(&mut self, scalar: &mut Scalar, key: &str) {
-        if scalar.secret || is_secret_key(key) {
+    fn remember(&mut self, scalar: &mut Scalar, at: &str, key: &str) {
+        if scalar.secret || holds_logins(at) && is_secret_key(key) {
             scalar.secret = true;
             if !scalar.text.is_empty() {
                 self.secrets.insert(scalar.text.clone());
@@ -111,8 +111,18 @@ fn example(name: &str) -> &'static str {
     }
 }
 
-/// Whether a key's value must never be shown: `password`, `sasl.password`, `ssl.key.pem`, `client_secret`.
-pub fn is_secret_key(key: &str) -> bool {
+/// Whether a place says how something outside is reached. A field may well be called `tokens`.
+fn holds_logins(at: &str) -> bool {
+    let mut parts = at.split('.');
+    match parts.next() {
+        Some(first) if first == "sinks" || first.starts_with("sinks[") => true,
+        Some("streams") => parts.nth(1) == Some("from"),
+        _ => false,
+    }
+}
+
+/// Whether the value of such a key must never be shown: `password`, `sasl.password`, `ssl.key.pem`, `client_secret`.
+fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["password", "secret", "token", "passphrase", "key.pem", "sasl.jaas"].iter().any(|word| key.contains(word))
 }

@@ -2,7 +2,7 @@
 //!
 //! What is printed can be read again and means the same, secrets aside.
 
-use super::environment::{is_secret_key, url_password};
+use super::environment::url_password;
 use super::job::Job;
 use super::node::{Content, Node, Scalar, Style};
 use std::fmt::Write;
@@ -36,7 +36,7 @@ fn block(out: &mut String, key: &str, node: &Node, depth: usize, job: &Job) {
             entries.iter().for_each(|e| block(out, &e.key, &e.node, depth + 1, job));
             return;
         }
-        _ => writeln!(out, "{indent}{name}: {}", flow(key, node, job)),
+        _ => writeln!(out, "{indent}{name}: {}", flow(node, job)),
     };
 }
 
@@ -46,24 +46,24 @@ fn fits(node: &Node) -> bool {
     node.entries().len() <= 4 && node.entries().iter().all(|e| small(&e.node))
 }
 
-fn flow(key: &str, node: &Node, job: &Job) -> String {
+fn flow(node: &Node, job: &Job) -> String {
     match &node.content {
-        Content::Scalar(scalar) => scalar_text(key, scalar, job),
-        Content::List(items) => format!("[{}]", items.iter().map(|i| flow(key, i, job)).collect::<Vec<_>>().join(", ")),
+        Content::Scalar(scalar) => scalar_text(scalar, job),
+        Content::List(items) => format!("[{}]", items.iter().map(|i| flow(i, job)).collect::<Vec<_>>().join(", ")),
         Content::Map(entries) => {
             let inner: Vec<String> =
-                entries.iter().map(|e| format!("{}: {}", quoted(&e.key, false), flow(&e.key, &e.node, job))).collect();
+                entries.iter().map(|e| format!("{}: {}", quoted(&e.key, false), flow(&e.node, job))).collect();
             format!("{{{}}}", inner.join(", "))
         }
         Content::Unknown => "~".into(),
     }
 }
 
-fn scalar_text(key: &str, scalar: &Scalar, job: &Job) -> String {
+fn scalar_text(scalar: &Scalar, job: &Job) -> String {
     if scalar.is_null() {
         return "~".into();
     }
-    if scalar.secret || is_secret_key(key) {
+    if scalar.secret {
         return format!("'{MASK}'");
     }
     let text = match url_password(&scalar.text) {

@@ -9,10 +9,10 @@
 //! new job.
 
 use super::clock::Clock;
-use super::events::{Changed, SinkBegins, ViewBegins};
+use super::events::{Changed, KeptInVain, SinkBegins, ViewBegins};
 use super::{Parts, RunError, Settings, Shared, State, Stop, difference, drive, fingerprint, prepare, sinks};
 use crate::jobfile::resolved::resolved;
-use crate::jobfile::{Job, Surroundings, read};
+use crate::jobfile::{Job, SourceSpec, Surroundings, read};
 use caudal_pipeline::engine::{self, Described, Engine, Standing};
 use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created};
@@ -33,6 +33,17 @@ struct Kept {
     files: BTreeMap<String, String>,
 }
 
+impl Kept {
+    /// The text of a file. What an included file named lies beside that one, and is asked for beside the job: it is known by
+    /// the end of its path, if one alone ends so.
+    fn file(&self, path: &Path) -> Option<&String> {
+        let beside = Path::new(&self.file).parent().and_then(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
+        let mut ending = self.files.iter().filter(|(name, _)| Path::new(name).ends_with(beside));
+        let found = self.files.get(&path.display().to_string());
+        found.or_else(|| ending.next().map(|(_, text)| text).filter(|_| ending.next().is_none()))
+    }
+}
+
 fn name_of(job: u64) -> String {
     format!("jobs/{job:016x}")
 }
@@ -50,6 +61,9 @@ pub fn keep(job: &Job, state: &State) -> Result<(), RunError> {
         blobs.delete(&name).map_err(failed)?;
         blobs.create(&name, &bytes).map_err(failed)?;
     }
+    if let Err(why) = self::kept(state, fingerprint(job).job) {
+        KeptInVain { job: &job.plan.name, why: &why.to_string() }.emit();
+    }
     Ok(())
 }
 
@@ -66,8 +80,8 @@ pub fn kept(state: &State, id: u64) -> Result<Job, RunError> {
     };
     let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     let text = |path: &Path| {
-        let path = path.display().to_string();
-        let file = if path == kept.file { Some(&kept.text) } else { kept.files.get(&path) };
+        let name = path.display().to_string();
+        let file = if name == kept.file { Some(&kept.text) } else { kept.file(path) };
         file.cloned().ok_or_else(|| "it is not kept".to_owned())
     };
     let around = Surroundings { variable: &|_| None, file: &text, overrides: Vec::new(), fits: &|_| Ok(()) };
@@ -105,8 +119,9 @@ pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
         started.drain(&reached_as(old.clone(), job), !removed.is_empty())?;
     }
     let new = fingerprint(job);
-    let was = Described { plan: &old.plan, fingerprint: Fingerprint { job: other, ..new } };
-    engine::carry_over(&blobs, was, Described { plan: &job.plan, fingerprint: new })?;
+    let (old_sinks, new_sinks) = (sinks_of(&old), sinks_of(job));
+    let was = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: Fingerprint { job: other, ..new } };
+    engine::carry_over(&blobs, was, Described { plan: &job.plan, sinks: &new_sinks, fingerprint: new })?;
     Changed { job: &job.plan.name, removed: &removed }.emit();
     Ok(())
 }
@@ -130,6 +145,11 @@ impl Started<'_> {
     }
 }
 
+/// The names of a job's sinks.
+pub fn sinks_of(job: &Job) -> Vec<String> {
+    job.sinks.iter().map(|sink| sink.name.clone()).collect()
+}
+
 /// The old job, with sources and stores reached as the new one says, where it has them: logins are not kept.
 pub fn reached_as(old: Job, new: &Job) -> Job {
     let source_of = |name: &str| {
@@ -139,7 +159,10 @@ pub fn reached_as(old: Job, new: &Job) -> Job {
     let store_of = |name: &str| Some(new.sinks.iter().find(|sink| sink.name == name)?.store.clone());
     let mut old = old;
     for (stream, spec) in &mut old.sources {
-        *spec = source_of(&old.plan.streams[*stream].name).unwrap_or_else(|| spec.clone());
+        // Only logins are taken: what the old job has bound lies where it read.
+        if let (SourceSpec::Kafka(old), Some(SourceSpec::Kafka(new))) = (&mut *spec, source_of(&old.plan.streams[*stream].name)) {
+            old.properties = new.properties;
+        }
     }
     for sink in &mut old.sinks {
         sink.store = store_of(&sink.name).unwrap_or_else(|| sink.store.clone());

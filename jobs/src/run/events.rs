@@ -94,6 +94,22 @@ impl RebuildEnds<'_> {
     }
 }
 
+/// The job as the state keeps it cannot be read back.
+pub struct KeptInVain<'a> {
+    pub job: &'a str,
+    pub why: &'a str,
+}
+
+impl KeptInVain<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        warn!(
+            caudal_job = self.job,
+            "before this job is changed, run it with --drain: it could not be read back from its state: {}", self.why
+        );
+    }
+}
+
 /// A view came to a job that had begun.
 pub struct ViewBegins<'a> {
     pub job: &'a str,

@@ -314,8 +314,6 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     let started = change::Started { job, state: &state, settings, shared, clock: &clock };
     if settings.rebuild {
         rebuild::run(&started, &mut sinks)?;
-    } else {
-        rebuild::forget(&state)?;
     }
     let prepare = || prepare(job, &state, &sinks, settings, shared, &clock);
     let ready = match prepare() {
@@ -326,6 +324,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         ready => ready,
     };
     let (engine, sources, intakes) = ready?;
+    rebuild::forget(&state)?;
     change::tell(&engine, job);
     let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });
     drive(engine, Parts { sources, sinks, intakes, state: &state }, settings, shared, &clock, &asked)
@@ -507,15 +506,13 @@ fn publish(engine: &mut Engine, shared: &Shared) {
     }
 }
 
+/// Rows of tables as they were when the job was read.
 fn tables(job: &Job) -> Result<Vec<TableRows>, RunError> {
-    let tables = job.tables.iter().zip(&job.plan.tables);
-    tables.map(|(source, plan)| table_rows(source, plan)).collect()
-}
-
-fn table_rows(source: &TableSource, plan: &caudal_pipeline::plan::TablePlan) -> Result<TableRows, RunError> {
-    let text = std::fs::read_to_string(&source.path)
-        .map_err(|error| RunError::Refused(format!("cannot read {}: {error}", source.path)))?;
-    tables::rows(&text, source, plan).map_err(RunError::Refused)
+    let rows = |(source, plan): (&TableSource, &caudal_pipeline::plan::TablePlan)| {
+        let text = job.files.get(&source.path).ok_or_else(|| RunError::Refused(format!("{} was not read", source.path)))?;
+        tables::rows(text, source, plan).map_err(RunError::Refused)
+    };
+    job.tables.iter().zip(&job.plan.tables).map(rows).collect()
 }
 
 /// Of the job's meaning and of this build: what alters results.

@@ -16,15 +16,17 @@ use caudal_connectors::kafka::config::Start;
 use caudal_pipeline::bound;
 use caudal_pipeline::dataflow::root_of;
 use caudal_pipeline::decode::TableRows;
-use caudal_pipeline::engine::{self, Described, Engine, EngineConfig, HeldKey, Manifest, Phase, Standing};
+use caudal_pipeline::engine::{
+    self, Described, Engine, EngineConfig, Manifest, OPEN_EPOCHS_MAX, Phase, Recomputed, Standing, Status,
+};
 use caudal_pipeline::log::Fingerprint;
-use caudal_pipeline::plan::{StreamInput, WindowPlan};
+use caudal_pipeline::plan::{StreamInput, ViewPlan, WindowPlan};
 use caudal_pipeline::ports::below::Below;
 use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::bounded::BoundedSource;
 use caudal_pipeline::ports::source::{Discovered, Source, SourceError};
 use caudal_pipeline::record::{Offset, Partition};
-use caudal_pipeline::time::EventTime;
+use caudal_pipeline::time::{EventTime, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +36,6 @@ const BESIDE: &str = "rebuild";
 /// Between two attempts at a source or store that does not answer.
 const WAIT: Duration = Duration::from_secs(1);
 
-type Found = BTreeMap<u32, Vec<Discovered>>;
-
 /// Does it. A new state needs none.
 pub fn run(started: &Started<'_>, sinks: &mut [Prepared]) -> Result<(), RunError> {
     started.rebuild(sinks)
@@ -43,42 +43,50 @@ pub fn run(started: &Started<'_>, sinks: &mut [Prepared]) -> Result<(), RunError
 
 /// Removes what a rebuild that was cut off has left.
 pub fn forget(state: &State) -> Result<(), RunError> {
-    Below::new(state.blobs(), BESIDE).clear().map_err(change::failed)
+    clear(&state.blobs())
 }
 
 impl Started<'_> {
     fn rebuild(&self, sinks: &mut [Prepared]) -> Result<(), RunError> {
         let blobs: Arc<dyn Blobs> = self.state.blobs();
         let Standing { checkpoint, unfinished } = Standing::of(&blobs)?;
-        let Some(by) = unfinished.or(checkpoint) else { return Ok(()) };
+        let Some(by) = checkpoint.or(unfinished) else { return Ok(()) };
         let new = fingerprint(self.job);
         let old = if by.job == new.job { self.job.clone() } else { change::kept(self.state, by.job)? };
         self.check_groups(&old)?;
         let removed = difference::removed(&old, self.job);
-        if unfinished.is_some() || !removed.is_empty() {
-            self.drain(&change::reached_as(old.clone(), self.job), !removed.is_empty())?;
+        for sink in &mut *sinks {
+            // What a store would refuse is told before the work is done.
+            self.asked_of(sink, Prepared::prepare)?;
         }
+        // Also if nothing is left to drain: whoever still runs is fenced.
+        self.drain(&change::reached_as(old.clone(), self.job), !removed.is_empty())?;
         let was = engine::newest_manifest(&blobs)?
             .ok_or_else(|| RunError::Refused("the newest checkpoint is damaged: start without --rebuild first".into()))?;
         if was.ended {
             return Err(RunError::Refused("the input was closed for ever, so nothing is recomputed any more".into()));
         }
-        let beside = Arc::new(Below::new(blobs.clone(), BESIDE));
-        let port: Arc<dyn Blobs> = beside.clone();
+        let port: Arc<dyn Blobs> = Arc::new(Below::new(blobs.clone(), BESIDE));
         let of_ours = |standing: Standing| [standing.checkpoint, standing.unfinished].iter().flatten().all(|by| *by == new);
         if !Standing::of(&port).is_ok_and(of_ours) {
-            beside.clear().map_err(change::failed)?;
+            clear(&blobs)?;
         }
-        let rows = tables(self.job)?;
-        let (sources, found) = self.sources(&old, &was)?;
-        let from = self.from(&rows, &sources, &found)?;
-        self.recompute(&old, &was, port.clone(), rows, sources, found)?;
-        let held = self.held(sinks, &from)?;
-        let was_job = Described { plan: &old.plan, fingerprint: Fingerprint { job: by.job, ..new } };
-        let is_job = Described { plan: &self.job.plan, fingerprint: new };
-        let rebuilt = engine::adopt(&blobs, was_job, &port, is_job, &from, &held)?;
+        let was = Was { job: &old, manifest: &was };
+        let input = self.input(was)?;
+        let from = self.from(was, &input)?;
+        self.recompute(was, port.clone(), input)?;
+        let mut held = BTreeMap::new();
+        for sink in sinks {
+            self.asked_of(sink, |sink| sink.held(&from, &mut held))?;
+        }
+        let (old_sinks, new_sinks) = (change::sinks_of(&old), change::sinks_of(self.job));
+        let is_of_old = Fingerprint { job: by.job, ..new };
+        let was_job = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: is_of_old };
+        let is_job = Described { plan: &self.job.plan, sinks: &new_sinks, fingerprint: new };
+        let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held };
+        let rebuilt = engine::adopt(&blobs, was_job, &port, is_job, &recomputed)?;
         RebuildEnds { job: &self.job.plan.name, rebuilt, removed: &removed }.emit();
-        beside.clear().map_err(change::failed)
+        clear(&blobs)
     }
 
     /// A store finds a row by its group: rows of other groups cannot take its place.
@@ -99,8 +107,8 @@ impl Started<'_> {
         )))
     }
 
-    /// The sources up to where the old job had read, and their partitions.
-    fn sources(&self, old: &Job, was: &Manifest) -> Result<(Sources, Found), RunError> {
+    /// What the sources still have of what the old job has read.
+    fn input(&self, was: Was<'_>) -> Result<Input, RunError> {
         let mut from_the_beginning = self.job.clone();
         for (_, spec) in &mut from_the_beginning.sources {
             if let SourceSpec::Kafka(config) = spec
@@ -110,24 +118,19 @@ impl Started<'_> {
             }
         }
         let built = sources::build(&from_the_beginning, self.state, self.clock)?;
-        let (mut bounded, mut found) = (Sources::new(), Found::new());
+        let mut input = Input { tables: tables(self.job)?, ..Input::default() };
         for (stream, source) in built.sources {
-            let ends = self.ends(stream, old, was);
+            let name = &self.job.plan.streams[stream as usize].name;
+            let read = was.read(name);
+            let ends: BTreeMap<Partition, Offset> = read.iter().map(|(partition, next, _)| (partition.clone(), *next)).collect();
             let source: Arc<dyn Source> = Arc::new(BoundedSource::new(source, ends.clone()));
-            let partitions = self.answered(&self.job.plan.streams[stream as usize].name, || source.discover())?;
+            let partitions = self.answered(name, || source.discover())?;
             check_partitions(&ends, &partitions)?;
-            bounded.insert(stream, source);
-            found.insert(stream, partitions);
+            input.sources.insert(stream, source);
+            input.found.insert(stream, partitions);
+            input.ends.insert(stream, ends);
         }
-        Ok((bounded, found))
-    }
-
-    fn ends(&self, stream: u32, old: &Job, was: &Manifest) -> BTreeMap<Partition, Offset> {
-        let name = &self.job.plan.streams[stream as usize].name;
-        let position = old.plan.streams.iter().position(|stream| stream.name == *name);
-        let state = position.and_then(|position| was.streams.get(&(position as u32)));
-        let ends = state.into_iter().flat_map(|state| &state.partitions);
-        ends.map(|(partition, next, _)| (partition.clone(), *next)).collect()
+        Ok(input)
     }
 
     /// Asks until there is an answer.
@@ -155,51 +158,73 @@ impl Started<'_> {
     }
 
     /// For each view, where the first window starts of which the sources still have every record.
-    fn from(&self, rows: &[TableRows], sources: &Sources, found: &Found) -> Result<Vec<EventTime>, RunError> {
+    ///
+    /// With R the latest event time where a partition that has lost records begins: a record that was removed came before one
+    /// at R that was not too late, so it lies before R + lateness + `max_delay`, and with several partitions `max_ahead`
+    /// further; and an event of an earlier session reaches a gap further.
+    fn from(&self, was: Was<'_>, input: &Input) -> Result<Vec<EventTime>, RunError> {
         let plan = &self.job.plan;
         let mut of_stream: BTreeMap<u32, EventTime> = BTreeMap::new();
-        for (stream, partitions) in found {
-            let name = &plan.streams[*stream as usize].name;
-            let mut latest = EventTime::MIN;
-            for partition in partitions {
-                let first = self.answered(name, || {
-                    let wait = || {
+        for (stream, partitions) in &input.found {
+            let of = &plan.streams[*stream as usize];
+            let (mut latest, read) = (EventTime::MIN, was.read(&of.name));
+            for found in partitions {
+                let newest = read.iter().find(|(partition, ..)| *partition == found.partition).and_then(|(.., newest)| *newest);
+                let wait = |trouble: Option<&str>| match trouble {
+                    Some(why) => self.wait(&of.name, why).is_ok(),
+                    None => {
                         pause(Duration::from_millis(1), self.shared, Stop::Drain);
-                        self.shared.stopping() == Stop::No
-                    };
-                    engine::first_retained(plan, rows, *stream, &*sources[stream], partition, wait)
-                })?;
+                        self.go_on().is_ok()
+                    }
+                };
+                let source = (*stream, &*input.sources[stream]);
+                let first = engine::first_retained(plan, &input.tables, source, found, newest, wait);
+                let first = first.map_err(|error| self.go_on().err().unwrap_or_else(|| RunError::Refused(error.to_string())))?;
                 latest = latest.max(first.unwrap_or(EventTime::MIN));
             }
-            of_stream.insert(*stream, latest.plus(plan.streams[*stream as usize].lateness));
+            let ahead = if partitions.len() > 1 { of.watermark.max_ahead } else { Span(0) };
+            of_stream.insert(*stream, latest.plus(of.lateness).plus(of.watermark.max_delay).plus(ahead));
         }
-        let from: Vec<EventTime> = plan.views.iter().map(|view| of_stream[&(root_of(plan, view.stream) as u32)]).collect();
-        let partial =
-            plan.views.iter().zip(&from).filter(|(view, from)| view.window == WindowPlan::Unwindowed && **from > EventTime::MIN);
-        let partial: Vec<String> = partial.map(|(view, _)| format!("views.{}", view.name)).collect();
-        if !partial.is_empty() {
-            return Err(RunError::Refused(format!(
-                "{}: without windows, so it would lack the records that the source no longer has: give it windows, or keep records longer",
-                partial.join(", ")
-            )));
-        }
+        let from = |view: &ViewPlan| {
+            let gap = if let WindowPlan::Session { gap } = view.window { gap } else { Span(0) };
+            of_stream[&(root_of(plan, view.stream) as u32)].plus(gap)
+        };
+        let from: Vec<EventTime> = plan.views.iter().map(from).collect();
+        self.check_final(was, &from)?;
         Ok(from)
     }
 
-    /// Runs the job on what is left, in a state of its own, until it is where the old one is.
-    fn recompute(
-        &self,
-        old: &Job,
-        was: &Manifest,
-        blobs: Arc<dyn Blobs>,
-        tables: Vec<TableRows>,
-        sources: Sources,
-        found: Found,
-    ) -> Result<(), RunError> {
+    /// A row that lacks records that were removed, and may still change, can neither be recomputed nor go on.
+    fn check_final(&self, was: Was<'_>, from: &[EventTime]) -> Result<(), RunError> {
         let plan = &self.job.plan;
+        let can_change = |(view, from): &(&ViewPlan, &EventTime)| {
+            let name = &plan.streams[root_of(plan, view.stream)].name;
+            let lateness = plan.streams[view.stream].lateness;
+            let is_final = |longest: Span| from.plus(longest).plus(lateness) <= was.watermark(name);
+            **from > EventTime::MIN && !view.window.longest().is_some_and(is_final)
+        };
+        let told: Vec<String> =
+            plan.views.iter().zip(from).filter(can_change).map(|(view, _)| format!("views.{}", view.name)).collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        Err(RunError::Refused(format!(
+            "{}: has rows that may still change, of which the sources no longer have all records: give it another name, so that \
+             it begins as something new, or keep records longer",
+            told.join(", ")
+        )))
+    }
+
+    /// Runs the job on what is left, in a state of its own, until it is where the old one is.
+    fn recompute(&self, was: Was<'_>, blobs: Arc<dyn Blobs>, input: Input) -> Result<(), RunError> {
+        let mut plan = self.job.plan.clone();
+        // Events that were given are not given again.
+        plan.streams.iter_mut().for_each(|stream| stream.archived = false);
+        let plan = Arc::new(plan);
+        let Input { sources, tables, found, ends } = input;
         RebuildBegins { job: &plan.name, memory_bound: self.shared.memory_bound() }.emit();
         let mut engine = Engine::start(EngineConfig {
-            plan: self.shared.plan.clone(),
+            plan: plan.clone(),
             fingerprint: fingerprint(self.job),
             workers: self.settings.workers,
             blobs,
@@ -209,17 +234,14 @@ impl Started<'_> {
             in_flight_bytes_max: bound::in_flight_bytes_max(&plan.limits),
             retain: sinks::ledger_retention(self.job),
             // Nobody follows, so the ledger keeps everything.
-            sinks: self.job.sinks.iter().map(|sink| sink.name.clone()).collect(),
+            sinks: change::sinks_of(self.job),
         })?;
         engine.do_not_wait_for_sinks();
         found.iter().for_each(|(stream, partitions)| engine.discovered(*stream, partitions.clone()));
-        let watermark = |stream: u32| {
-            let position = old.plan.streams.iter().position(|was| was.name == plan.streams[stream as usize].name)?;
-            was.watermarks.get(position).copied()
-        };
-        let source_streams =
-            (0..plan.streams.len() as u32).filter(|stream| matches!(plan.streams[*stream as usize].from, StreamInput::Source(_)));
-        engine.at_least(source_streams.filter_map(|stream| Some((stream, watermark(stream)?))).collect());
+        let is_source = |stream: &u32| matches!(plan.streams[*stream as usize].from, StreamInput::Source(_));
+        let watermark = |stream: u32| (stream, was.watermark(&plan.streams[stream as usize].name));
+        engine.at_least((0..plan.streams.len() as u32).filter(is_source).map(watermark).collect());
+        let mut finished = None;
         let outcome = loop {
             if let Err(error) = engine.turn(self.clock.now(), TURN) {
                 break Err(error.into());
@@ -231,27 +253,36 @@ impl Started<'_> {
             if let Err(stopped) = self.go_on() {
                 break Err(stopped);
             }
-            if engine.phase() == Phase::Live && has_reached(&engine, &found) {
+            let status = engine.status();
+            let reached = has_reached(&status, &ends);
+            if engine.phase() == Phase::Live && reached {
                 engine.stop(false);
+            }
+            if status.input_finished && !reached {
+                let since = *finished.get_or_insert(status.epoch.0);
+                // What was read then is in the ledger by now.
+                if status.epoch.0 > since + OPEN_EPOCHS_MAX {
+                    break Err(RunError::Refused("a source ends before the offset up to which the job had read it".into()));
+                }
             }
         };
         engine.shut_down();
         outcome
     }
 
-    /// The rows that stores hold from where they are recomputed.
-    fn held(&self, sinks: &mut [Prepared], from: &[EventTime]) -> Result<BTreeMap<HeldKey, EventTime>, RunError> {
-        let mut held = BTreeMap::new();
-        for sink in sinks {
-            loop {
-                match sink.held(from, &mut held) {
-                    Ok(()) => break,
-                    Err(sinks::Unread::Stop(why)) => return Err(RunError::Refused(format!("sinks.{}: {why}", sink.name))),
-                    Err(sinks::Unread::Retry(why)) => self.wait(&sink.name, &why)?,
-                }
+    /// Asks a store until there is an answer.
+    fn asked_of(
+        &self,
+        sink: &mut Prepared,
+        mut ask: impl FnMut(&mut Prepared) -> Result<(), sinks::Unread>,
+    ) -> Result<(), RunError> {
+        loop {
+            match ask(sink) {
+                Ok(()) => return Ok(()),
+                Err(sinks::Unread::Stop(why)) => return Err(RunError::Refused(format!("sinks.{}: {why}", sink.name))),
+                Err(sinks::Unread::Retry(why)) => self.wait(&sink.name, &why)?,
             }
         }
-        Ok(held)
     }
 }
 
@@ -261,6 +292,14 @@ fn check_partitions(ends: &BTreeMap<Partition, Offset>, found: &[Discovered]) ->
         let place = || format!("topic {}, partition {}", partition.topic, partition.number);
         match found.iter().find(|found| found.partition == *partition) {
             None => return Err(RunError::Refused(format!("{}, which the job has read, is no longer there", place()))),
+            Some(found) if found.end.is_some_and(|of_all| of_all < *end) => {
+                return Err(RunError::Refused(format!(
+                    "{} was read up to offset {} and now ends at {}: it is not what it was",
+                    place(),
+                    end.0,
+                    found.end.unwrap_or_default().0
+                )));
+            }
             Some(found) if found.start > *end => {
                 return Err(RunError::Refused(format!(
                     "{} was read up to offset {} and now begins at {}: what lay between was removed unread",
@@ -276,13 +315,50 @@ fn check_partitions(ends: &BTreeMap<Partition, Offset>, found: &[Discovered]) ->
 }
 
 /// Whether everything up to the old job's offsets is in the ledger.
-fn has_reached(engine: &Engine, found: &Found) -> bool {
-    let positions = engine.status().positions;
-    found.iter().all(|(stream, partitions)| {
-        let read = positions.get(stream);
-        partitions.iter().all(|found| {
-            let next = read.and_then(|read| read.iter().find(|(partition, _)| *partition == found.partition));
-            next.is_some_and(|(_, next)| Some(*next) >= found.end)
-        })
+fn has_reached(status: &Status, ends: &BTreeMap<u32, BTreeMap<Partition, Offset>>) -> bool {
+    ends.iter().all(|(stream, ends)| {
+        let read = status.positions.get(stream);
+        let next = |partition| read.and_then(|read| read.iter().find(|(of, _)| of == partition)).map(|(_, next)| *next);
+        ends.iter().all(|(partition, end)| next(partition) >= Some(*end))
     })
+}
+
+/// The old job, and what it left.
+#[derive(Clone, Copy)]
+struct Was<'a> {
+    job: &'a Job,
+    manifest: &'a Manifest,
+}
+
+impl<'a> Was<'a> {
+    fn position(self, stream: &str) -> Option<usize> {
+        self.job.plan.streams.iter().position(|of| of.name == stream)
+    }
+
+    /// Partitions of a stream: how far each was read, and its newest event time.
+    fn read(self, stream: &str) -> &'a [(Partition, Offset, Option<EventTime>)] {
+        let state = self.position(stream).and_then(|position| self.manifest.streams.get(&(position as u32)));
+        state.map_or(&[], |state| &state.partitions)
+    }
+
+    fn watermark(self, stream: &str) -> EventTime {
+        self.position(stream).and_then(|position| self.manifest.watermarks.get(position)).copied().unwrap_or(EventTime::MIN)
+    }
+}
+
+/// What is recomputed from.
+#[derive(Default)]
+struct Input {
+    sources: Sources,
+    tables: Vec<TableRows>,
+    found: BTreeMap<u32, Vec<Discovered>>,
+    ends: BTreeMap<u32, BTreeMap<Partition, Offset>>,
+}
+
+/// The log first: without it, nothing that is left counts.
+fn clear(blobs: &Arc<dyn Blobs>) -> Result<(), RunError> {
+    for folder in [format!("{BESIDE}/log"), BESIDE.to_owned()] {
+        Below::new(blobs.clone(), &folder).clear().map_err(change::failed)?;
+    }
+    Ok(())
 }

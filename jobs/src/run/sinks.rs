@@ -95,7 +95,21 @@ pub enum Unread {
     Stop(String),
 }
 
+impl From<SinkError> for Unread {
+    fn from(error: SinkError) -> Unread {
+        match error {
+            SinkError::Stop(why) => Unread::Stop(why),
+            SinkError::Retry(why) | SinkError::Lost(why) => Unread::Retry(why),
+        }
+    }
+}
+
 impl Prepared {
+    /// Connects to the store, and makes or checks what the job needs there.
+    pub fn prepare(&mut self) -> Result<(), Unread> {
+        Ok(self.store.prepare()?)
+    }
+
     /// Adds the rows that the store holds of windows that start at `from` or later, by view, with their ends. A store that
     /// keeps a history holds none.
     pub fn held(&mut self, from: &[EventTime], held: &mut BTreeMap<HeldKey, EventTime>) -> Result<(), Unread> {
@@ -103,11 +117,7 @@ impl Prepared {
             let mut take = |row: HeldRow| {
                 held.insert((kept.view, Group::of(&row.group), row.start), row.end);
             };
-            let read = self.store.held(kept.view as usize, from[kept.view as usize], &mut take);
-            read.map_err(|error| match error {
-                SinkError::Stop(why) => Unread::Stop(why),
-                SinkError::Retry(why) | SinkError::Lost(why) => Unread::Retry(why),
-            })?;
+            self.store.held(kept.view as usize, from[kept.view as usize], &mut take)?;
         }
         Ok(())
     }

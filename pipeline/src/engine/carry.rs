@@ -70,6 +70,8 @@ impl Standing {
 pub struct Described<'a> {
     /// What it is.
     pub plan: &'a Plan,
+    /// The names of its sinks.
+    pub sinks: &'a [String],
     /// Of all that alters its results.
     pub fingerprint: Fingerprint,
 }
@@ -99,11 +101,7 @@ pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>
     let to = Positions::between(old.plan, new.plan);
     let failed = |error: RunError| EngineError::Failed(format!("the state could not be carried over: {error}"));
     let carried = ledger.carry(&to).map_err(failed)?;
-    if let Some(sink) = behind(&manifest, carried.left_out) {
-        return Err(EngineError::Refused(format!(
-            "sink {sink} has not got everything of what the job no longer has: run the old job until its sinks have caught up"
-        )));
-    }
+    check_delivered(&manifest, carried.left_out, old, new)?;
     let name = format!("state/{:010}-{:020}", log.generation(), manifest.epoch.0);
     let is_kept = |operator: &str| {
         let (kind, name) = operator.split_once('/').expect("an operator is named after what it is of");
@@ -125,9 +123,24 @@ pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>
     Ok(())
 }
 
-/// A sink that is owed something up to an epoch.
-fn behind(manifest: &Manifest, left_out: Epoch) -> Option<&String> {
-    manifest.cursors.iter().find(|(_, cursor)| !cursor.has_passed(left_out)).map(|(name, _)| name)
+/// Refuses to leave out what changed up to an epoch and a sink of both jobs is owed.
+pub(super) fn check_delivered(
+    manifest: &Manifest,
+    left_out: Epoch,
+    old: Described<'_>,
+    new: Described<'_>,
+) -> Result<(), EngineError> {
+    let is_behind = |name: &&String| {
+        let passed = manifest.cursors.get(*name).is_some_and(|cursor| cursor.has_passed(left_out));
+        left_out > Epoch(0) && new.sinks.contains(*name) && !passed
+    };
+    match old.sinks.iter().find(is_behind) {
+        Some(sink) => Err(EngineError::Refused(format!(
+            "sink {sink} has not got everything of what the job no longer has: run the old job until it has caught up, or take \
+             the sink away with it"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What a manifest says of streams and views, at their new positions.

@@ -2,7 +2,6 @@
 
 use super::epochs::{self, Now};
 use super::{CURSORS, Engine, EngineError, InFlight, Phase};
-use crate::plan::WindowPlan;
 use crate::time::{Epoch, Span};
 use crate::worker::Command;
 use std::sync::Arc;
@@ -88,12 +87,7 @@ impl Engine {
     /// No window of this job becomes final later than this after an event in it.
     fn longest_wait(&self) -> Span {
         let of = |view: &crate::plan::ViewPlan| {
-            let longest = match view.window {
-                WindowPlan::Tumbling { size } | WindowPlan::Sliding { size, .. } => size,
-                WindowPlan::Session { gap } => gap,
-                WindowPlan::Calendar { .. } => Span::seconds(32 * 86_400),
-                WindowPlan::Unwindowed => Span(0),
-            };
+            let longest = view.window.longest().unwrap_or_default();
             Span(longest.0.saturating_add(self.config.plan.streams[view.stream].lateness.0))
         };
         self.config.plan.views.iter().map(of).max().unwrap_or_default()

@@ -7,7 +7,7 @@
 //! Rows whose windows start at `from` or later are the recomputation's; of those that come out the same the ledger keeps
 //! what it has, so that no store is written for nothing. Rows that only stores know are given from outside.
 
-use super::carry::{Described, moved};
+use super::carry::{Described, check_delivered, moved};
 use super::checkpoint::{self, Manifest};
 use super::{Engine, EngineError};
 use crate::decode::{Context, TableRows, Tables};
@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 /// Bytes that are read at a time while the first record of a partition is looked for.
 const POLL_BYTES: usize = 64 << 10;
+/// Records that are looked at: one alone may be an old one that came late.
+const FIRST_RECORDS: usize = 1_000;
 
 /// A row's identity in a store: view of the new plan, group and start.
 pub type HeldKey = (u32, Group, EventTime);
@@ -48,19 +50,20 @@ pub fn newest_manifest(blobs: &Arc<dyn Blobs>) -> Result<Option<Manifest>, Engin
     Ok(super::Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?).1)
 }
 
-/// The event time of the first record that a partition still has, if earlier ones were removed; `None` if none was, or none
-/// is left. Waits for the source between two looks with `wait`, which says whether to go on.
+/// The largest event time among the first records that a partition still has, if earlier ones were removed; `None` if none
+/// was. Of a partition that has nothing left it is `newest`, the largest that was ever read of it. A record beyond that never
+/// passed the future test. Waits for the source between two looks with `wait`, which says whether to go on.
 pub fn first_retained(
     plan: &Plan,
     tables: &[TableRows],
-    stream: u32,
-    source: &dyn Source,
+    (stream, source): (u32, &dyn Source),
     found: &Discovered,
-    mut wait: impl FnMut() -> bool,
+    newest: Option<EventTime>,
+    mut wait: impl FnMut(Option<&str>) -> bool,
 ) -> Result<Option<EventTime>, SourceError> {
     let StreamInput::Source(decoder) = &plan.streams[stream as usize].from else { return Ok(None) };
     let end = found.end.unwrap_or(Offset(u64::MAX));
-    if found.start == Offset(0) || found.start >= end {
+    if found.start == Offset(0) {
         return Ok(None);
     }
     let tables = Tables::new(&plan.tables, tables).map_err(|mistakes| SourceError::Stop(mistakes.join("\n")))?;
@@ -68,42 +71,51 @@ pub fn first_retained(
     reader.assign(index, &found.partition, found.start)?;
     // When it was received decides nothing of an event time.
     let context = Context { index, partition: &found.partition, opened: Version(0), tables: &tables };
-    let (mut polled, mut decoded) = (Vec::new(), Vec::new());
-    loop {
-        match reader.poll(POLL_BYTES, &mut polled) {
-            Ok(()) | Err(SourceError::Retry(_)) => {}
+    let (mut polled, mut decoded, mut first) = (Vec::new(), Vec::new(), Vec::new());
+    while first.len() < FIRST_RECORDS && found.start < end {
+        let trouble = match reader.poll(POLL_BYTES, &mut polled) {
+            Ok(()) => None,
+            Err(SourceError::Retry(why)) => Some(why),
             Err(stop) => return Err(stop),
-        }
-        for (_, message) in polled.drain(..) {
-            if message.offset >= end {
-                return Ok(None);
-            }
+        };
+        let read = polled.len();
+        for (_, message) in polled.drain(..).filter(|(_, message)| message.offset < end) {
             decoder.decode(&message, &context, &mut decoded);
-            if let Some(record) = decoded.drain(..).find_map(Result::ok) {
-                return Ok(Some(record.event_time));
-            }
+            let times = decoded.drain(..).filter_map(Result::ok).map(|record| record.event_time);
+            first.extend(times.filter(|time| newest.is_none_or(|newest| *time <= newest)));
         }
         if reader.position(index).at_end {
-            return Ok(None);
+            break;
         }
-        if !wait() {
+        if read == 0 && !wait(trouble.as_deref()) {
             return Err(SourceError::Retry("it was asked to stop".into()));
         }
     }
+    Ok(first.into_iter().max().or(newest))
+}
+
+/// What is known of a recomputation, beside its state.
+#[derive(Clone, Copy)]
+pub struct Recomputed<'a> {
+    /// The old job's checkpoint up to whose offsets it went.
+    pub at: Epoch,
+    /// For each view of the new plan, where the first window starts that was recomputed whole.
+    pub from: &'a [EventTime],
+    /// Rows of such windows that stores hold, with their ends.
+    pub held: &'a BTreeMap<HeldKey, EventTime>,
 }
 
 /// Puts what was recomputed in `beside`, whose engine is done, in the place of the state that `old` left, which must be
-/// drained too. `from` says for each view of the new plan where the first window starts that was recomputed whole; `held`
-/// are rows of such windows that stores hold, with their ends. Takes a generation, so whoever runs is fenced. The checkpoint in the log is
+/// drained too. Takes a generation, so whoever runs is fenced. The checkpoint in the log is
 /// the commit point.
 pub fn adopt(
     blobs: &Arc<dyn Blobs>,
     old: Described<'_>,
     beside: &Arc<dyn Blobs>,
     new: Described<'_>,
-    from: &[EventTime],
-    held: &BTreeMap<HeldKey, EventTime>,
+    recomputed: &Recomputed<'_>,
 ) -> Result<Rebuilt, EngineError> {
+    let Recomputed { at, from, held } = *recomputed;
     let failed = |error: RunError| EngineError::Failed(format!("what was recomputed could not be taken over: {error}"));
     let refused = |why: &str| EngineError::Refused(why.into());
     let (mut log, records) = CommitLog::open(blobs.clone())?;
@@ -116,15 +128,23 @@ pub fn adopt(
     if was.fingerprint.job != old.fingerprint.job {
         return Err(EngineError::OtherJob { job: was.fingerprint.job });
     }
+    if was.epoch != at {
+        return Err(EngineError::Failed("the process before has gone on meanwhile: start again".into()));
+    }
     let slots = CommitLog::peek(beside.clone())?;
     let found = checkpoint::newest(beside, generation, &slots, |_| ()).map_err(EngineError::Refused)?;
     let (_, is, state, new_ledger) = found.ok_or_else(|| refused("what was recomputed is in no checkpoint"))?;
+    if is.fingerprint != new.fingerprint {
+        return Err(refused("what was recomputed is another job's: start again"));
+    }
     let to = Positions::between(old.plan, new.plan);
     let epoch = was.epoch.next();
     let opened = Version(was.opened.0.max(is.opened.0) + 1_000);
-    let carried = old_ledger.carry(&to).map_err(failed)?.runs;
-    let ledger = Ledger::open(blobs.clone(), generation, was.epoch, &carried).map_err(failed)?;
-    let comparison = Comparison { plan: new.plan, old: &ledger, new: &new_ledger, watermarks: &is.watermarks, from, held };
+    let carried = old_ledger.carry(&to).map_err(failed)?;
+    check_delivered(&was, carried.left_out, old, new)?;
+    let ledger = Ledger::open(blobs.clone(), generation, was.epoch, &carried.runs).map_err(failed)?;
+    let (plans, watermarks) = ((old.plan, new.plan), &is.watermarks[..]);
+    let comparison = Comparison { plans, old: &ledger, new: &new_ledger, watermarks, from, held };
     let (rows, rebuilt) = comparison.rows().map_err(failed)?;
     ledger.append(Batch { epoch, opened, watermarks: is.watermarks.clone(), rows, ..Batch::default() });
     ledger.freeze();
@@ -156,7 +176,8 @@ pub fn adopt(
 
 /// The rows of both ledgers, from where both are whole.
 struct Comparison<'a> {
-    plan: &'a Plan,
+    /// Old and new.
+    plans: (&'a Plan, &'a Plan),
     old: &'a Ledger,
     new: &'a Ledger,
     watermarks: &'a [EventTime],
@@ -170,23 +191,36 @@ impl Comparison<'_> {
     /// What changes, in the order of keys.
     fn rows(&self) -> Result<(Changes, Rebuilt), RunError> {
         let (mut changes, mut rebuilt) = (Changes::new(), Rebuilt::default());
-        for view in 0..self.plan.views.len() as u32 {
+        for view in 0..self.plans.1.views.len() as u32 {
             self.view(view, &mut changes, &mut rebuilt)?;
         }
         changes.sort_by(|a, b| a.0.cmp(&b.0));
         Ok((changes, rebuilt))
     }
 
-    /// A changed row's value: whoever waits for complete or final rows has passed this one, if W has.
-    fn value(&self, key: &RowKey, state: RowState, cells: Vec<Cell>) -> RowValue {
-        let stream = self.plan.views[key.view as usize].stream;
+    /// A changed row's value: as of W, and due to whoever was given what it replaces.
+    fn value(&self, key: &RowKey, cells: Vec<Cell>, replaces: Option<&RowValue>) -> RowValue {
+        let stream = self.plans.1.views[key.view as usize].stream;
         let watermark = self.watermarks[stream];
-        let was_final = key.end.plus(self.plan.streams[stream].lateness) <= watermark;
-        RowValue { state, was_complete: key.end <= watermark, was_final, watermark, cells }
+        let is_complete = key.end <= watermark;
+        let was_complete = is_complete || replaces.is_some_and(|old| old.was_complete);
+        let was_final = key.end.plus(self.plans.1.streams[stream].lateness) <= watermark;
+        let state = if is_complete { RowState::Complete } else { RowState::Open };
+        RowValue { state, was_complete, was_final, watermark, cells }
+    }
+
+    /// A row that is no longer there. A store that was never given it takes no harm.
+    fn gone(&self, key: RowKey) -> (RowKey, Option<RowValue>) {
+        let view = &self.plans.1.views[key.view as usize];
+        let (cells, watermark) = (vec![Cell::Null; view.columns.len()], self.watermarks[view.stream]);
+        (key, Some(RowValue { state: RowState::Gone, was_complete: true, was_final: true, watermark, cells }))
     }
 
     fn view(&self, view: u32, changes: &mut Changes, rebuilt: &mut Rebuilt) -> Result<(), RunError> {
-        let (plan, from) = (&self.plan.views[view as usize], self.from[view as usize]);
+        let (plan, from) = (&self.plans.1.views[view as usize], self.from[view as usize]);
+        // Stores know cells by their columns' names.
+        let was = self.plans.0.views.iter().find(|was| was.name == plan.name);
+        let comparable = was.is_some_and(|was| was.columns == plan.columns);
         let in_range = |(key, _, value): (RowKey, Version, RowValue)| (key.start >= from).then_some((key, value));
         let old: BTreeMap<RowKey, RowValue> = self.old.rows(view)?.into_iter().filter_map(in_range).collect();
         let is_there = |(_, value): &(RowKey, RowValue)| value.state != RowState::Gone;
@@ -196,30 +230,27 @@ impl Comparison<'_> {
         let starts: BTreeSet<HeldKey> = new.keys().map(key_of).collect();
         let known: BTreeSet<HeldKey> = old.keys().map(key_of).collect();
         for (key, value) in &new {
-            if old.get(key).is_some_and(|old| old.state != RowState::Gone && old.cells == value.cells) {
+            let was = old.get(key);
+            if comparable && was.is_some_and(|was| was.state != RowState::Gone && was.cells == value.cells) {
                 rebuilt.same += 1;
                 continue;
             }
             rebuilt.changed += 1;
-            changes.push((key.clone(), Some(self.value(key, value.state, value.cells.clone()))));
+            changes.push((key.clone(), Some(self.value(key, value.cells.clone(), was))));
         }
-        let gone = |key: RowKey| {
-            let value = self.value(&key, RowState::Gone, vec![Cell::Null; plan.columns.len()]);
-            (key, Some(value))
-        };
         for (key, value) in old.into_iter().filter(|(key, _)| !new.contains_key(key)) {
             if starts.contains(&key_of(&key)) {
                 // It ends elsewhere now.
                 changes.push((key, None));
             } else if value.state != RowState::Gone {
                 rebuilt.gone += 1;
-                changes.push(gone(key));
+                changes.push(self.gone(key));
             }
         }
         let only_held = self.held.iter().filter(|(key, _)| key.0 == view && key.2 >= from);
         for ((_, group, start), end) in only_held.filter(|(key, _)| !starts.contains(*key) && !known.contains(*key)) {
             rebuilt.gone += 1;
-            changes.push(gone(RowKey { view, end: *end, group: group.clone(), start: *start }));
+            changes.push(self.gone(RowKey { view, end: *end, group: group.clone(), start: *start }));
         }
         Ok(())
     }

@@ -125,6 +125,8 @@ impl Engine {
         // Before the freeze: what a sink adds to the ledger as it moves its cursor must lie in what is sealed.
         let cursors = self.cursors.lock().expect(CURSORS).clone();
         self.ledger.freeze();
+        let keep = self.keep(&cursors);
+        self.forgotten.iter_mut().zip(&keep.rows_until).for_each(|(so_far, until)| *so_far = (*so_far).max(*until));
         let manifest = Manifest {
             epoch,
             opened,
@@ -141,8 +143,6 @@ impl Engine {
             begins: self.status.begins.clone(),
             forgotten: self.forgotten.clone(),
         };
-        let keep = self.keep(&cursors);
-        self.forgotten.iter_mut().zip(&keep.rows_until).for_each(|(so_far, until)| *so_far = (*so_far).max(*until));
         self.ledger.forget_epochs_before(keep.passed);
         let (blobs, ledger) = (self.config.blobs.clone(), self.ledger.clone());
         let changed = self.checkpoint.unsaved.clone();

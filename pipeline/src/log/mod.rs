@@ -236,7 +236,8 @@ pub fn streams_begun(blobs: &dyn Blobs) -> Result<BTreeSet<u32>, LogError> {
                     blobs.read(&checkpoint.manifest).ok().and_then(|bytes| postcard::from_bytes::<Manifest>(&bytes).ok());
                 let Some(manifest) = manifest else { continue };
                 is_of(&mut begun, manifest.fingerprint);
-                begun.extend(manifest.streams.iter().filter(|(_, state)| !state.partitions.is_empty()).map(|(stream, _)| *stream));
+                begun
+                    .extend(manifest.streams.iter().filter(|(_, state)| !state.partitions.is_empty()).map(|(stream, _)| *stream));
             }
             LogRecord::Generation(_) => {}
         }

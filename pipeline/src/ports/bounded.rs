@@ -21,7 +21,11 @@ impl BoundedSource {
 impl Source for BoundedSource {
     fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
         let all = self.inner.discover()?.into_iter();
-        Ok(all.filter_map(|found| Some(Discovered { end: Some(*self.ends.get(&found.partition)?), ..found })).collect())
+        let bounded = |found: Discovered| {
+            let end = *self.ends.get(&found.partition)?;
+            Some(Discovered { end: Some(found.end.map_or(end, |of_all| of_all.min(end))), ..found })
+        };
+        Ok(all.filter_map(bounded).collect())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {
@@ -84,8 +88,8 @@ impl Reader for BoundedReader {
 
     fn position(&self, index: PartitionIndex) -> Position {
         let Some(assigned) = self.assigned.get(&index) else { return Position::default() };
-        let over = assigned.is_over();
-        Position { at_end: over, end: Some(assigned.end), finished: over }
+        let (over, inner) = (assigned.is_over(), self.inner.position(index));
+        Position { at_end: over || inner.at_end, end: Some(assigned.end), finished: over || inner.finished }
     }
 }
 

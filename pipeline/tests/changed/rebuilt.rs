@@ -3,7 +3,7 @@
 //! rows are as they were, and nothing else is left.
 
 use super::*;
-use caudal_pipeline::engine::{HeldKey, adopt};
+use caudal_pipeline::engine::{HeldKey, Recomputed, adopt};
 use caudal_pipeline::group::Group;
 use caudal_pipeline::ledger::{Emission, Follower, Kept};
 use caudal_pipeline::plan::DeduplicateScope;
@@ -104,7 +104,7 @@ fn trial(seed: u64, seen: &mut Seen) {
     let (first, second) = messages.split_at(200);
     let mut stores = Stores(Default::default());
     // 1. The old job, whose stores follow, and whose ledger forgets.
-    let old = Job { plan: Arc::new(some_of(&full, None, &mut random)), number: 1 };
+    let old = Job { plan: Arc::new(some_of(&full, None, &mut random)), number: 1, sinks: Vec::new() };
     let mut engine = started(forgetful(&old, &source, &disk, 1 + random.below(4) as usize));
     for (partition, payload) in first {
         source.push_payload(*partition, payload.clone());
@@ -133,7 +133,7 @@ fn trial(seed: u64, seen: &mut Seen) {
     // As if the source had lost what lies before; then there is nothing without windows.
     let lost = (!seed.is_multiple_of(3)).then(|| EventTime(START_US + random.below(3 * 3_600) as i64 * 1_000_000));
     let nothing = Plan { views: Vec::new(), ..full.clone() };
-    let new = Job { plan: Arc::new(some_of(&refiltered, lost.map(|_| &nothing), &mut random)), number: 2 };
+    let new = Job { plan: Arc::new(some_of(&refiltered, lost.map(|_| &nothing), &mut random)), number: 2, sinks: Vec::new() };
     let from = vec![lost.unwrap_or(EventTime::MIN); new.plan.views.len()];
     let beside = Disk::default();
     let bounded: Arc<dyn Source> = Arc::new(BoundedSource::new(Arc::new(source.clone()), ends.clone()));
@@ -152,11 +152,12 @@ fn trial(seed: u64, seen: &mut Seen) {
         seen.crashes += 1;
     }
     let held = stores.held(&new.plan, &from);
+    let recomputed = Recomputed { at: was.epoch.max(was.checkpoint.expect("it is drained").0), from: &from, held: &held };
     let rebuilt = loop {
         let crash = random.chance(60).then(|| Crash { changes: random.below(8), happens: random.chance(50), forgets: 0 });
         let life: Arc<dyn Blobs> = Arc::new(disk.next_life(crash));
         let port: Arc<dyn Blobs> = Arc::new(beside.clone());
-        match adopt(&life, old.described(), &port, new.described(), &from, &held) {
+        match adopt(&life, old.described(), &port, new.described(), &recomputed) {
             Ok(rebuilt) => break rebuilt,
             // It was taken over, and nobody lived to hear it.
             Err(EngineError::OtherJob { job: 2 }) => break Default::default(),

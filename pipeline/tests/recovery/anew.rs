@@ -2,7 +2,6 @@
 
 use super::harness::*;
 use caudal_pipeline::engine::{Engine, Phase};
-use caudal_pipeline::plan::DeduplicateScope;
 use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::memory::MemorySource;
 use caudal_pipeline::time::{Epoch, Span};
@@ -44,7 +43,7 @@ enum End {
 /// Symptom: a bad block in a run that both checkpoints list ended the process when a merge came upon it, and it could not be
 /// started again. Cause: only what changed was ever saved.
 fn damaged(spoil: impl Fn(&Disk, &str), end: End) {
-    let shape = Shape { lateness: Span::seconds(600), scope: Some(DeduplicateScope::Stream), explode: false };
+    let shape = Shape::new(Span::seconds(600));
     let plan = Arc::new(plan_of(shape, Span::seconds(5)));
     let (source, disk, mut clock) = (MemorySource::new("events", 2), Disk::default(), Clock::new());
     let mut first = engine(&plan, &source, &disk, 3);
