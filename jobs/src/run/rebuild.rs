@@ -16,15 +16,15 @@ use caudal_connectors::kafka::config::Start;
 use caudal_pipeline::bound;
 use caudal_pipeline::dataflow::root_of;
 use caudal_pipeline::decode::TableRows;
-use caudal_pipeline::engine::{self, Described, Engine, EngineConfig, HeldKey, Manifest, Phase, Standing};
+use caudal_pipeline::engine::{self, Described, Engine, EngineConfig, HeldKey, Manifest, Phase, Retained, Standing};
 use caudal_pipeline::log::Fingerprint;
-use caudal_pipeline::plan::{StreamInput, WindowPlan};
+use caudal_pipeline::plan::{StreamInput, ViewPlan, WindowPlan};
 use caudal_pipeline::ports::below::Below;
 use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::bounded::BoundedSource;
 use caudal_pipeline::ports::source::{Discovered, Source, SourceError};
 use caudal_pipeline::record::{Offset, Partition};
-use caudal_pipeline::time::EventTime;
+use caudal_pipeline::time::{EventTime, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Started<'_> {
         }
         let rows = tables(self.job)?;
         let (sources, found) = self.sources(&old, &was)?;
-        let from = self.from(&rows, &sources, &found)?;
+        let from = self.from(&rows, &sources, &found, &newest(&old, &was))?;
         self.recompute(&old, &was, port.clone(), rows, sources, found)?;
         let held = self.held(sinks, &from)?;
         let was_job = Described { plan: &old.plan, fingerprint: Fingerprint { job: by.job, ..new } };
@@ -155,25 +155,35 @@ impl Started<'_> {
     }
 
     /// For each view, where the first window starts of which the sources still have every record.
-    fn from(&self, rows: &[TableRows], sources: &Sources, found: &Found) -> Result<Vec<EventTime>, RunError> {
+    fn from(&self, rows: &[TableRows], sources: &Sources, found: &Found, newest: &Newest) -> Result<Vec<EventTime>, RunError> {
         let plan = &self.job.plan;
         let mut of_stream: BTreeMap<u32, EventTime> = BTreeMap::new();
         for (stream, partitions) in found {
             let name = &plan.streams[*stream as usize].name;
-            let mut latest = EventTime::MIN;
+            let (mut latest, lateness) = (EventTime::MIN, plan.streams[*stream as usize].lateness);
             for partition in partitions {
-                let first = self.answered(name, || {
+                let retained = self.answered(name, || {
                     let wait = || {
                         pause(Duration::from_millis(1), self.shared, Stop::Drain);
                         self.shared.stopping() == Stop::No
                     };
                     engine::first_retained(plan, rows, *stream, &*sources[stream], partition, wait)
                 })?;
-                latest = latest.max(first.unwrap_or(EventTime::MIN));
+                latest = latest.max(match retained {
+                    Retained::All => EventTime::MIN,
+                    Retained::From(first) => first.plus(lateness),
+                    // All that it had lies at or before the newest of it.
+                    Retained::Nothing => newest.get(&(name.clone(), partition.partition.clone())).map_or(EventTime::MIN, after),
+                });
             }
-            of_stream.insert(*stream, latest.plus(plan.streams[*stream as usize].lateness));
+            of_stream.insert(*stream, latest);
         }
-        let from: Vec<EventTime> = plan.views.iter().map(|view| of_stream[&(root_of(plan, view.stream) as u32)]).collect();
+        let from = |view: &ViewPlan| {
+            // What was lost may reach into a session that begins within a gap of it.
+            let gap = if let WindowPlan::Session { gap } = view.window { gap } else { Span(0) };
+            of_stream[&(root_of(plan, view.stream) as u32)].plus(gap)
+        };
+        let from: Vec<EventTime> = plan.views.iter().map(from).collect();
         let partial =
             plan.views.iter().zip(&from).filter(|(view, from)| view.window == WindowPlan::Unwindowed && **from > EventTime::MIN);
         let partial: Vec<String> = partial.map(|(view, _)| format!("views.{}", view.name)).collect();
@@ -253,6 +263,19 @@ impl Started<'_> {
         }
         Ok(held)
     }
+}
+
+/// The newest event time that the old job has read, by stream and partition.
+type Newest = BTreeMap<(String, Partition), EventTime>;
+
+fn newest(old: &Job, was: &Manifest) -> Newest {
+    let of = |stream: &u32| old.plan.streams[*stream as usize].name.clone();
+    let all = was.streams.iter().flat_map(|(stream, state)| state.partitions.iter().map(move |read| (of(stream), read)));
+    all.filter_map(|(stream, (partition, _, newest))| Some(((stream, partition.clone()), (*newest)?))).collect()
+}
+
+fn after(time: &EventTime) -> EventTime {
+    time.plus(Span(1))
 }
 
 /// What the old job has read must still be there, or at least what comes after it.

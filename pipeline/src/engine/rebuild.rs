@@ -48,8 +48,19 @@ pub fn newest_manifest(blobs: &Arc<dyn Blobs>) -> Result<Option<Manifest>, Engin
     Ok(super::Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?).1)
 }
 
-/// The event time of the first record that a partition still has, if earlier ones were removed; `None` if none was, or none
-/// is left. Waits for the source between two looks with `wait`, which says whether to go on.
+/// What a partition still has of the records that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retained {
+    /// All of them.
+    All,
+    /// The first one that has a time has this one; earlier ones were removed.
+    From(EventTime),
+    /// None that has a time; some were removed.
+    Nothing,
+}
+
+/// Looks at the first records of a partition. Waits for the source between two looks with `wait`, which says whether to go
+/// on.
 pub fn first_retained(
     plan: &Plan,
     tables: &[TableRows],
@@ -57,11 +68,11 @@ pub fn first_retained(
     source: &dyn Source,
     found: &Discovered,
     mut wait: impl FnMut() -> bool,
-) -> Result<Option<EventTime>, SourceError> {
-    let StreamInput::Source(decoder) = &plan.streams[stream as usize].from else { return Ok(None) };
+) -> Result<Retained, SourceError> {
+    let StreamInput::Source(decoder) = &plan.streams[stream as usize].from else { return Ok(Retained::All) };
     let end = found.end.unwrap_or(Offset(u64::MAX));
     if found.start == Offset(0) || found.start >= end {
-        return Ok(None);
+        return Ok(if found.start == Offset(0) { Retained::All } else { Retained::Nothing });
     }
     let tables = Tables::new(&plan.tables, tables).map_err(|mistakes| SourceError::Stop(mistakes.join("\n")))?;
     let (index, mut reader) = (PartitionIndex(0), source.reader()?);
@@ -76,15 +87,15 @@ pub fn first_retained(
         }
         for (_, message) in polled.drain(..) {
             if message.offset >= end {
-                return Ok(None);
+                return Ok(Retained::Nothing);
             }
             decoder.decode(&message, &context, &mut decoded);
             if let Some(record) = decoded.drain(..).find_map(Result::ok) {
-                return Ok(Some(record.event_time));
+                return Ok(Retained::From(record.event_time));
             }
         }
         if reader.position(index).at_end {
-            return Ok(None);
+            return Ok(Retained::Nothing);
         }
         if !wait() {
             return Err(SourceError::Retry("it was asked to stop".into()));
@@ -165,6 +176,8 @@ struct Comparison<'a> {
 }
 
 type Changes = Vec<(RowKey, Option<RowValue>)>;
+/// Whether a row was complete, and final, with whatever end it had.
+type Given = BTreeMap<HeldKey, (bool, bool)>;
 
 impl Comparison<'_> {
     /// What changes, in the order of keys.
@@ -177,12 +190,29 @@ impl Comparison<'_> {
         Ok((changes, rebuilt))
     }
 
-    /// A changed row's value: whoever waits for complete or final rows has passed this one, if W has.
-    fn value(&self, key: &RowKey, state: RowState, cells: Vec<Cell>) -> RowValue {
+    /// A changed row's value: whoever waits for complete or final rows has passed this one, if W has, and was given it, if
+    /// it was due before.
+    fn value(&self, key: &RowKey, state: RowState, cells: Vec<Cell>, given: &Given) -> RowValue {
         let stream = self.plan.views[key.view as usize].stream;
         let watermark = self.watermarks[stream];
-        let was_final = key.end.plus(self.plan.streams[stream].lateness) <= watermark;
-        RowValue { state, was_complete: key.end <= watermark, was_final, watermark, cells }
+        let (complete, last) = given.get(&(key.view, key.group.clone(), key.start)).copied().unwrap_or_default();
+        let was_complete = complete || key.end <= watermark;
+        let was_final = last || key.end.plus(self.plan.streams[stream].lateness) <= watermark;
+        RowValue { state, was_complete, was_final, watermark, cells }
+    }
+
+    /// Which rows of a view were complete, and final, with the ends that they had: what was due stays due.
+    fn given(&self, view: u32, old: &BTreeMap<RowKey, RowValue>) -> Given {
+        let stream = self.plan.views[view as usize].stream;
+        let (watermark, lateness) = (self.watermarks[stream], self.plan.streams[stream].lateness);
+        let held = self.held.iter().filter(|(key, _)| key.0 == view).map(|(key, end)| (key.clone(), *end, false));
+        let known = old.iter().map(|(key, value)| ((view, key.group.clone(), key.start), key.end, value.was_complete));
+        let mut given = Given::new();
+        for (key, end, complete) in held.chain(known) {
+            let was = given.entry(key).or_default();
+            *was = (was.0 || complete || end <= watermark, was.1 || end.plus(lateness) <= watermark);
+        }
+        given
     }
 
     fn view(&self, view: u32, changes: &mut Changes, rebuilt: &mut Rebuilt) -> Result<(), RunError> {
@@ -192,8 +222,9 @@ impl Comparison<'_> {
         let is_there = |(_, value): &(RowKey, RowValue)| value.state != RowState::Gone;
         let new: BTreeMap<RowKey, RowValue> = self.new.rows(view)?.into_iter().filter_map(in_range).filter(is_there).collect();
         let key_of = |key: &RowKey| (view, key.group.clone(), key.start);
-        // A session is one row of a store by its start, whatever its end.
+        // A store finds a row by its start, whatever its end: a row that ends later now was given with its earlier end.
         let starts: BTreeSet<HeldKey> = new.keys().map(key_of).collect();
+        let given = self.given(view, &old);
         let known: BTreeSet<HeldKey> = old.keys().map(key_of).collect();
         for (key, value) in &new {
             if old.get(key).is_some_and(|old| old.state != RowState::Gone && old.cells == value.cells) {
@@ -201,10 +232,11 @@ impl Comparison<'_> {
                 continue;
             }
             rebuilt.changed += 1;
-            changes.push((key.clone(), Some(self.value(key, value.state, value.cells.clone()))));
+            let value = self.value(key, value.state, value.cells.clone(), &given);
+            changes.push((key.clone(), Some(value)));
         }
         let gone = |key: RowKey| {
-            let value = self.value(&key, RowState::Gone, vec![Cell::Null; plan.columns.len()]);
+            let value = self.value(&key, RowState::Gone, vec![Cell::Null; plan.columns.len()], &given);
             (key, Some(value))
         };
         for (key, value) in old.into_iter().filter(|(key, _)| !new.contains_key(key)) {
