@@ -18,6 +18,7 @@
 //! `seen` judges. `process` and `consistency` are the rows.
 
 mod cassandra;
+mod change;
 mod consistency;
 mod faults;
 mod feed;
