@@ -69,6 +69,22 @@ pub const ROWS: &[Row] = &[
         unit: "trials",
     },
     Row {
+        name: "change",
+        what: "a job on a real Kafka, Redis and Cassandra, killed and stopped at random, gets a view and loses one; then it means \
+               something else under the same names (`where`, an aggregate, a window's size) and is recomputed with --rebuild, \
+               killed meanwhile and started again on other workers, once while Redis hangs; then again after the topic has \
+               lost its beginning, or all of a partition",
+        must_show: "what both versions have goes on exactly, the new view has every window from its begin; a start that would \
+                    break a promise ends with exit code 3 and tells each difference; after a rebuild the stores equal what the \
+                    bytes in the topic come to by the new version, recomputed with none of our code: rows that no longer come \
+                    out are `gone`, also those that only a store still knew, none is left over, those that come out the same \
+                    keep their version, and of a truncated topic older rows stay as they were",
+        services: Some("kafka,redis,cassandra"),
+        arguments: &["test", "--workspace", "--test", "services", "crash::change", "--", "--nocapture"],
+        runs: 5,
+        unit: "trials",
+    },
+    Row {
         name: "faults",
         what: "faults of the disk that the state lies on, of the wall clock, of Kafka and of the stores, one after another \
                while records come in; for as many minutes Cassandra is away at 80 % of what one worker sustains, and one \

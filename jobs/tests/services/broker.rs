@@ -76,6 +76,15 @@ pub fn grow(name: &str, partitions: i32) {
     until_led(&shared(), name, partitions);
 }
 
+/// Removes what lies before `offset`, as retention does.
+pub fn delete_before(topic: &str, partition: i32, offset: u64) {
+    let admin: AdminClient<DefaultClientContext> = client(&[]);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset as i64)).unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+    wait(admin.delete_records(&list, &options)).unwrap();
+}
+
 fn until_led(brokers: &str, name: &str, partitions: i32) {
     let consumer: BaseConsumer = client_of(brokers, &[]);
     until("the topic has its leaders", || {

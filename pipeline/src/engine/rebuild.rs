@@ -186,6 +186,8 @@ struct Comparison<'a> {
 }
 
 type Changes = Vec<(RowKey, Option<RowValue>)>;
+/// Whether a row was complete, and final, with whatever end it had.
+type Given = BTreeMap<HeldKey, (bool, bool)>;
 
 impl Comparison<'_> {
     /// What changes, in the order of keys.
@@ -198,15 +200,30 @@ impl Comparison<'_> {
         Ok((changes, rebuilt))
     }
 
-    /// A changed row's value: as of W, and due to whoever was given what it replaces.
-    fn value(&self, key: &RowKey, cells: Vec<Cell>, replaces: Option<&RowValue>) -> RowValue {
+    /// A changed row's value as of W: whoever waits for complete or final rows has passed this one, if W has, and was given
+    /// it, if it was due before.
+    fn value(&self, key: &RowKey, cells: Vec<Cell>, given: &Given) -> RowValue {
         let stream = self.plans.1.views[key.view as usize].stream;
         let watermark = self.watermarks[stream];
         let is_complete = key.end <= watermark;
-        let was_complete = is_complete || replaces.is_some_and(|old| old.was_complete);
-        let was_final = key.end.plus(self.plans.1.streams[stream].lateness) <= watermark;
+        let (complete, last) = given.get(&(key.view, key.group.clone(), key.start)).copied().unwrap_or_default();
+        let was_final = last || key.end.plus(self.plans.1.streams[stream].lateness) <= watermark;
         let state = if is_complete { RowState::Complete } else { RowState::Open };
-        RowValue { state, was_complete, was_final, watermark, cells }
+        RowValue { state, was_complete: complete || is_complete, was_final, watermark, cells }
+    }
+
+    /// Which rows of a view were complete, and final, with the ends that they had: what was due stays due.
+    fn given(&self, view: u32, old: &BTreeMap<RowKey, RowValue>) -> Given {
+        let stream = self.plans.1.views[view as usize].stream;
+        let (watermark, lateness) = (self.watermarks[stream], self.plans.1.streams[stream].lateness);
+        let held = self.held.iter().filter(|(key, _)| key.0 == view).map(|(key, end)| (key.clone(), *end, false));
+        let known = old.iter().map(|(key, value)| ((view, key.group.clone(), key.start), key.end, value.was_complete));
+        let mut given = Given::new();
+        for (key, end, complete) in held.chain(known) {
+            let was = given.entry(key).or_default();
+            *was = (was.0 || complete || end <= watermark, was.1 || end.plus(lateness) <= watermark);
+        }
+        given
     }
 
     /// A row that is no longer there. A store that was never given it takes no harm.
@@ -226,7 +243,8 @@ impl Comparison<'_> {
         let is_there = |(_, value): &(RowKey, RowValue)| value.state != RowState::Gone;
         let new: BTreeMap<RowKey, RowValue> = self.new.rows(view)?.into_iter().filter_map(in_range).filter(is_there).collect();
         let key_of = |key: &RowKey| (view, key.group.clone(), key.start);
-        // A session is one row of a store by its start, whatever its end.
+        // A store finds a row by its start, whatever its end: a row that ends later now was given with its earlier end.
+        let given = self.given(view, &old);
         let starts: BTreeSet<HeldKey> = new.keys().map(key_of).collect();
         let known: BTreeSet<HeldKey> = old.keys().map(key_of).collect();
         for (key, value) in &new {
@@ -236,7 +254,7 @@ impl Comparison<'_> {
                 continue;
             }
             rebuilt.changed += 1;
-            changes.push((key.clone(), Some(self.value(key, value.cells.clone(), was))));
+            changes.push((key.clone(), Some(self.value(key, value.cells.clone(), &given))));
         }
         for (key, value) in old.into_iter().filter(|(key, _)| !new.contains_key(key)) {
             if starts.contains(&key_of(&key)) {

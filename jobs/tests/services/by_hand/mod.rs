@@ -14,7 +14,7 @@
 
 pub mod bank;
 pub mod event_pipeline;
-mod figures;
+pub mod figures;
 mod judge;
 pub mod wind_farm;
 

@@ -21,6 +21,7 @@
 //! and `hour` looks at what may grow.
 
 mod cassandra;
+mod change;
 mod consistency;
 mod faults;
 mod feed;

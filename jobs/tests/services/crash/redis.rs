@@ -24,6 +24,11 @@ pub struct Board {
 
 /// Watches a job's rows in Redis; `check` is told of every board.
 pub fn watch(stage: &Arc<Stage>, job: &Job, check: impl Fn(&Board) + Send + 'static) -> Watch<Seen> {
+    watch_at(stage, job, &redis::shared(), check)
+}
+
+/// The same at another server than the shared one.
+pub fn watch_at(stage: &Arc<Stage>, job: &Job, address: &str, check: impl Fn(&Board) + Send + 'static) -> Watch<Seen> {
     let hot = job.sinks.iter().find(|sink| matches!(sink.store, StoreSpec::Redis(_))).expect("the job keeps rows there");
     let views: Vec<(String, bool)> = hot
         .keep
@@ -32,7 +37,7 @@ pub fn watch(stage: &Arc<Stage>, job: &Job, check: impl Fn(&Board) + Send + 'sta
         .map(|view| (view.name.clone(), view.window == WindowPlan::Unwindowed))
         .collect();
     let (name, shared) = (job.plan.name.clone(), stage.clone());
-    let connection = std::sync::Mutex::new(Connection::open(&redis::shared()));
+    let connection = std::sync::Mutex::new(Connection::open(address));
     Watch::start(stage, PACE, Seen::default(), move |seen| {
         let mut connection = connection.lock().expect("one thread looks");
         let Some(board) = board(&mut connection, &name, &views) else { return };

@@ -12,6 +12,8 @@ pub struct Seen {
     values: BTreeMap<(String, u64), u64>,
     looks: u64,
     rows: u64,
+    /// What others have seen, of other rows.
+    others: usize,
 }
 
 impl Seen {
@@ -45,7 +47,13 @@ impl Seen {
 
     /// Different versions of different rows.
     pub fn versions(&self) -> usize {
-        self.values.len()
+        self.values.len() + self.others
+    }
+
+    /// What several have seen, each of stores of its own.
+    pub fn together(all: Vec<Seen>) -> Seen {
+        let sum = |of: fn(&Seen) -> u64| all.iter().map(of).sum();
+        Seen { looks: sum(Seen::looks), rows: sum(Seen::rows), others: all.iter().map(Seen::versions).sum(), ..Seen::default() }
     }
 }
 
