@@ -17,7 +17,7 @@ use caudal_pipeline::bound;
 use caudal_pipeline::dataflow::root_of;
 use caudal_pipeline::decode::TableRows;
 use caudal_pipeline::engine::{
-    self, Described, Engine, EngineConfig, Manifest, OPEN_EPOCHS_MAX, Phase, Recomputed, Standing, Status,
+    self, Described, Engine, EngineConfig, Manifest, OPEN_EPOCHS_MAX, Phase, Recomputed, Retained, Standing, Status,
 };
 use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::{StreamInput, ViewPlan, WindowPlan};
@@ -161,13 +161,15 @@ impl Started<'_> {
     ///
     /// With R the latest event time where a partition that has lost records begins: a record that was removed came before one
     /// at R that was not too late, so it lies before R + lateness + `max_delay`, and with several partitions `max_ahead`
-    /// further; and an event of an earlier session reaches a gap further.
+    /// further. What a partition had of which nothing is left lies at or before the newest of it. And an event of an earlier
+    /// session reaches a gap further.
     fn from(&self, was: Was<'_>, input: &Input) -> Result<Vec<EventTime>, RunError> {
         let plan = &self.job.plan;
         let mut of_stream: BTreeMap<u32, EventTime> = BTreeMap::new();
         for (stream, partitions) in &input.found {
             let of = &plan.streams[*stream as usize];
-            let (mut latest, read) = (EventTime::MIN, was.read(&of.name));
+            let (mut from, read) = (EventTime::MIN, was.read(&of.name));
+            let ahead = if partitions.len() > 1 { of.watermark.max_ahead } else { Span(0) };
             for found in partitions {
                 let newest = read.iter().find(|(partition, ..)| *partition == found.partition).and_then(|(.., newest)| *newest);
                 let wait = |trouble: Option<&str>| match trouble {
@@ -180,10 +182,13 @@ impl Started<'_> {
                 let source = (*stream, &*input.sources[stream]);
                 let first = engine::first_retained(plan, &input.tables, source, found, newest, wait);
                 let first = first.map_err(|error| self.go_on().err().unwrap_or_else(|| RunError::Refused(error.to_string())))?;
-                latest = latest.max(first.unwrap_or(EventTime::MIN));
+                from = from.max(match first {
+                    Retained::All => EventTime::MIN,
+                    Retained::From(first) => first.plus(of.lateness).plus(of.watermark.max_delay).plus(ahead),
+                    Retained::Nothing => newest.map_or(EventTime::MIN, |newest| newest.plus(Span(1))),
+                });
             }
-            let ahead = if partitions.len() > 1 { of.watermark.max_ahead } else { Span(0) };
-            of_stream.insert(*stream, latest.plus(of.lateness).plus(of.watermark.max_delay).plus(ahead));
+            of_stream.insert(*stream, from);
         }
         let from = |view: &ViewPlan| {
             let gap = if let WindowPlan::Session { gap } = view.window { gap } else { Span(0) };

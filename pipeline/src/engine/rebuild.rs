@@ -28,8 +28,8 @@ use std::sync::Arc;
 
 /// Bytes that are read at a time while the first record of a partition is looked for.
 const POLL_BYTES: usize = 64 << 10;
-/// Records that are looked at: one alone may be an old one that came late.
-const FIRST_RECORDS: usize = 1_000;
+/// Records that are looked at: one alone may be an old one that came too late.
+const FIRST_RECORDS: usize = 32;
 
 /// A row's identity in a store: view of the new plan, group and start.
 pub type HeldKey = (u32, Group, EventTime);
@@ -50,8 +50,18 @@ pub fn newest_manifest(blobs: &Arc<dyn Blobs>) -> Result<Option<Manifest>, Engin
     Ok(super::Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?).1)
 }
 
-/// The largest event time among the first records that a partition still has, if earlier ones were removed; `None` if none
-/// was. Of a partition that has nothing left it is `newest`, the largest that was ever read of it. A record beyond that never
+/// What a partition still has of the records that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retained {
+    /// All of them.
+    All,
+    /// Not the earliest ones. This is the largest event time among the first that are left.
+    From(EventTime),
+    /// None that has a time.
+    Nothing,
+}
+
+/// Looks at the first records of a partition. One beyond `newest`, the largest event time that was ever read of it, never
 /// passed the future test. Waits for the source between two looks with `wait`, which says whether to go on.
 pub fn first_retained(
     plan: &Plan,
@@ -60,11 +70,11 @@ pub fn first_retained(
     found: &Discovered,
     newest: Option<EventTime>,
     mut wait: impl FnMut(Option<&str>) -> bool,
-) -> Result<Option<EventTime>, SourceError> {
-    let StreamInput::Source(decoder) = &plan.streams[stream as usize].from else { return Ok(None) };
+) -> Result<Retained, SourceError> {
+    let StreamInput::Source(decoder) = &plan.streams[stream as usize].from else { return Ok(Retained::All) };
     let end = found.end.unwrap_or(Offset(u64::MAX));
     if found.start == Offset(0) {
-        return Ok(None);
+        return Ok(Retained::All);
     }
     let tables = Tables::new(&plan.tables, tables).map_err(|mistakes| SourceError::Stop(mistakes.join("\n")))?;
     let (index, mut reader) = (PartitionIndex(0), source.reader()?);
@@ -91,7 +101,7 @@ pub fn first_retained(
             return Err(SourceError::Retry("it was asked to stop".into()));
         }
     }
-    Ok(first.into_iter().max().or(newest))
+    Ok(first.into_iter().take(FIRST_RECORDS).max().map_or(Retained::Nothing, Retained::From))
 }
 
 /// What is known of a recomputation, beside its state.

@@ -38,6 +38,9 @@ use versions::{COLD_ONLY, GAP_S, LATENESS_S, Places, Version};
 use xtask::services::Running;
 use xtask::services::redis::{self as service, RedisOptions};
 
+/// What was removed lies less than this beyond what is left: lateness, `max_delay`, and `max_ahead`, which is the lateness.
+const REACH_S: i64 = LATENESS_S + 2 + LATENESS_S;
+
 /// Readings in a second.
 const RATE: u64 = 300;
 
@@ -245,8 +248,7 @@ impl<'a> Trial<'a> {
         }
         // What has lost all may have had anything up to its newest reading.
         let (newest, first) = (judged(&all).newest, judged(&self.contents()).first);
-        let from =
-            |partition: &i32| first.get(partition).map_or(newest[partition] * 1000 + 1, |ms| (ms + LATENESS_S * 1000) * 1000);
+        let from = |partition: &i32| first.get(partition).map_or(newest[partition] * 1000 + 1, |ms| (ms + REACH_S * 1000) * 1000);
         let from_us = lost.iter().map(from).max().expect("one has lost some");
         self.told.truncated += 1;
         // 2. What has no window cannot be recomputed, and all else can.
@@ -256,7 +258,7 @@ impl<'a> Trial<'a> {
         let feed = self.feed();
         let binary = self.rebuilt(&version, false);
         let begin = binary.metric("caudal_view_begin_timestamp_seconds", r#"view="spans""#);
-        assert_eq!(begin.map(|seconds| (seconds * 1e6).round() as i64), Some(from_us), "R and the lateness");
+        assert_eq!(begin.map(|seconds| (seconds * 1e6).round() as i64), Some(from_us), "R and what may have run ahead");
         self.sent_all(feed);
         self.settled(binary);
         // 3. Older rows to the byte and the version, the others as the new version has them.

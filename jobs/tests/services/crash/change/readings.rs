@@ -74,6 +74,9 @@ impl Next {
     }
 }
 
+/// So many first records tell where a partition begins.
+const FIRST: usize = 32;
+
 /// A reading that counts, unless the job filters it.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -92,7 +95,7 @@ pub struct Judged {
     pub duplicates: u64,
     /// Reasons by place.
     pub refused: BTreeMap<Place, &'static str>,
-    /// The first that can be read of each partition, and the newest.
+    /// Of the first that can be read of each partition the latest, and the newest of all.
     pub first: BTreeMap<i32, i64>,
     pub newest: BTreeMap<i32, i64>,
 }
@@ -101,6 +104,7 @@ pub struct Judged {
 pub fn judged(topic: &[(Partition, Vec<Message>)]) -> Judged {
     let mut judged = Judged::default();
     let mut known: BTreeMap<String, &[u8]> = BTreeMap::new();
+    let mut read: BTreeMap<i32, usize> = BTreeMap::new();
     for (partition, messages) in topic {
         for message in messages {
             let place = (partition.number, message.offset.0);
@@ -115,7 +119,12 @@ pub fn judged(topic: &[(Partition, Vec<Message>)]) -> Judged {
             };
             let (at_ms, text) =
                 (json["at"].as_i64().expect("a time"), |name: &str| json[name].as_str().expect("a text").to_owned());
-            judged.first.entry(place.0).or_insert(at_ms);
+            let read = read.entry(place.0).or_insert(0usize);
+            *read += 1;
+            if *read <= FIRST {
+                let first = judged.first.entry(place.0).or_insert(at_ms);
+                *first = at_ms.max(*first);
+            }
             let newest = judged.newest.entry(place.0).or_insert(at_ms);
             *newest = at_ms.max(*newest);
             match known.insert(text("id"), payload) {
