@@ -60,6 +60,22 @@ impl RebuildBegins<'_> {
     }
 }
 
+/// How far a rebuild is.
+pub struct RebuildProgress<'a> {
+    pub job: &'a str,
+    /// Messages.
+    pub read: u64,
+    pub all: u64,
+}
+
+impl RebuildProgress<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let RebuildProgress { job, read, all } = self;
+        info!(caudal_job = job, read, all, "recomputing: {} % of {all} messages", read * 100 / all.max(1));
+    }
+}
+
 /// A rebuild waits for a source or store.
 pub struct RebuildWaits<'a> {
     pub job: &'a str,

@@ -8,9 +8,9 @@
 
 use super::change::{self, Started};
 use super::discovery::pause;
-use super::events::{RebuildBegins, RebuildEnds, RebuildWaits};
+use super::events::{RebuildBegins, RebuildEnds, RebuildProgress, RebuildWaits};
 use super::sinks::{self, Prepared};
-use super::{RunError, Sources, State, Stop, TURN, difference, fingerprint, publish, sources, tables};
+use super::{RunError, Sources, State, Stop, TURN, difference, fingerprint, sources, tables};
 use crate::jobfile::{Job, SourceSpec};
 use caudal_connectors::kafka::config::Start;
 use caudal_pipeline::bound;
@@ -29,10 +29,12 @@ use caudal_pipeline::record::{Offset, Partition};
 use caudal_pipeline::time::{EventTime, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where, in the state, what is recomputed lies until it is taken over.
 const BESIDE: &str = "rebuild";
+/// Between two words on how far it is.
+const TELL: Duration = Duration::from_secs(5);
 /// Between two attempts at a source or store that does not answer.
 const WAIT: Duration = Duration::from_secs(1);
 
@@ -246,12 +248,12 @@ impl Started<'_> {
         let is_source = |stream: &u32| matches!(plan.streams[*stream as usize].from, StreamInput::Source(_));
         let watermark = |stream: u32| (stream, was.watermark(&plan.streams[stream as usize].name));
         engine.at_least((0..plan.streams.len() as u32).filter(is_source).map(watermark).collect());
-        let mut finished = None;
+        let (mut finished, mut told) = (None, Instant::now());
         let outcome = loop {
             if let Err(error) = engine.turn(self.clock.now(), TURN) {
                 break Err(error.into());
             }
-            publish(&mut engine, self.shared);
+            self.shared.alarm(engine.alarms());
             if engine.phase() == Phase::Done {
                 break engine.over_limit().map_or(Ok(()), |why| Err(RunError::Refused(why.to_owned())));
             }
@@ -260,6 +262,11 @@ impl Started<'_> {
             }
             let status = engine.status();
             let reached = has_reached(&status, &ends);
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                let (read, all) = progress(&status, &found);
+                RebuildProgress { job: &plan.name, read, all }.emit();
+            }
             if engine.phase() == Phase::Live && reached {
                 engine.stop(false);
             }
@@ -317,6 +324,20 @@ fn check_partitions(ends: &BTreeMap<Partition, Offset>, found: &[Discovered]) ->
         }
     }
     Ok(())
+}
+
+/// Offsets that are read, and that are to be.
+fn progress(status: &Status, found: &BTreeMap<u32, Vec<Discovered>>) -> (u64, u64) {
+    let (mut read, mut all) = (0, 0);
+    for (stream, partitions) in found {
+        let positions = status.positions.get(stream);
+        for Discovered { partition, start, end } in partitions {
+            let next = positions.and_then(|positions| positions.iter().find(|(of, _)| of == partition));
+            read += next.map_or(0, |(_, next)| next.0.saturating_sub(start.0));
+            all += end.map_or(0, |end| end.0.saturating_sub(start.0));
+        }
+    }
+    (read, all)
 }
 
 /// Whether everything up to the old job's offsets is in the ledger.
