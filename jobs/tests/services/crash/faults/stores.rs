@@ -22,7 +22,7 @@ fn cassandra_away_at_high_load() {
     let (away, around) = (long.unwrap_or(Duration::from_secs(5)), Duration::from_secs(if long.is_some() { 30 } else { 2 }));
     let mut node = cassandra::start(&CassandraOptions::default()).unwrap();
     let places = Places { cassandra: node.address.clone(), workers: 1, ..Places::shared() };
-    let mut scene = Scene::begin("away", places, readings_at(seed, EVENTS_PER_S));
+    let mut scene = Scene::begin("cassandra-away", places, readings_at(seed, EVENTS_PER_S));
     let sustained = sustained(&mut scene, around.min(Duration::from_secs(10)));
     scene.feed.set_rate(0);
     scene.caught_up();
