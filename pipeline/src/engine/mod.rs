@@ -527,6 +527,16 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    /// Where a worker has panicked, whoever joins it does too. While something else panics already nobody joins: the workers
+    /// see that nobody commands them any more, and end.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::mem::forget(self.threads.take());
+        }
+    }
+}
+
 fn states(sources: &BTreeMap<u32, SourceStream>) -> BTreeMap<u32, SourceState> {
     let of = |source: &SourceStream| {
         let partition =
