@@ -189,6 +189,11 @@ impl WindowPlan {
             WindowPlan::Unwindowed => None,
         }
     }
+
+    /// How far an event reaches beyond itself into what a later one belongs to.
+    pub fn gap(&self) -> Span {
+        if let WindowPlan::Session { gap } = self { *gap } else { Span(0) }
+    }
 }
 
 /// A calendar window's length.

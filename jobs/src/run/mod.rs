@@ -313,7 +313,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     sinks.extend(extra.into_iter().map(sinks::Prepared::extra));
     let started = change::Started { job, state: &state, settings, shared, clock: &clock };
     if settings.rebuild {
-        rebuild::run(&started, &mut sinks)?;
+        started.rebuild(&mut sinks)?;
     }
     let prepare = || prepare(job, &state, &sinks, settings, shared, &clock);
     let ready = match prepare() {
@@ -324,7 +324,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         ready => ready,
     };
     let (engine, sources, intakes) = ready?;
-    rebuild::forget(&state)?;
+    rebuild::forget(&state.blobs())?;
     change::tell(&engine, job);
     let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });
     drive(engine, Parts { sources, sinks, intakes, state: &state }, settings, shared, &clock, &asked)

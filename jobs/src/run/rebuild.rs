@@ -10,7 +10,7 @@ use super::change::{self, Started};
 use super::discovery::pause;
 use super::events::{RebuildBegins, RebuildEnds, RebuildProgress, RebuildWaits};
 use super::sinks::{self, Prepared};
-use super::{RunError, Sources, State, Stop, TURN, difference, fingerprint, sources, tables};
+use super::{RunError, Sources, Stop, TURN, difference, fingerprint, sources, tables};
 use crate::jobfile::{Job, SourceSpec};
 use caudal_connectors::kafka::config::Start;
 use caudal_pipeline::bound;
@@ -38,18 +38,9 @@ const TELL: Duration = Duration::from_secs(5);
 /// Between two attempts at a source or store that does not answer.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Does it. A new state needs none.
-pub fn run(started: &Started<'_>, sinks: &mut [Prepared]) -> Result<(), RunError> {
-    started.rebuild(sinks)
-}
-
-/// Removes what a rebuild that was cut off has left.
-pub fn forget(state: &State) -> Result<(), RunError> {
-    clear(&state.blobs())
-}
-
 impl Started<'_> {
-    fn rebuild(&self, sinks: &mut [Prepared]) -> Result<(), RunError> {
+    /// Does it. A new state needs none.
+    pub fn rebuild(&self, sinks: &mut [Prepared]) -> Result<(), RunError> {
         let blobs: Arc<dyn Blobs> = self.state.blobs();
         let Standing { checkpoint, unfinished } = Standing::of(&blobs)?;
         let Some(by) = checkpoint.or(unfinished) else { return Ok(()) };
@@ -71,7 +62,7 @@ impl Started<'_> {
         let port: Arc<dyn Blobs> = Arc::new(Below::new(blobs.clone(), BESIDE));
         let of_ours = |standing: Standing| [standing.checkpoint, standing.unfinished].iter().flatten().all(|by| *by == new);
         if !Standing::of(&port).is_ok_and(of_ours) {
-            clear(&blobs)?;
+            forget(&blobs)?;
         }
         let was = Was { job: &old, manifest: &was };
         let input = self.input(was)?;
@@ -88,7 +79,7 @@ impl Started<'_> {
         let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held };
         let rebuilt = engine::adopt(&blobs, was_job, &port, is_job, &recomputed)?;
         RebuildEnds { job: &self.job.plan.name, rebuilt, removed: &removed }.emit();
-        clear(&blobs)
+        forget(&blobs)
     }
 
     /// A store finds a row by its group: rows of other groups cannot take its place.
@@ -192,10 +183,7 @@ impl Started<'_> {
             }
             of_stream.insert(*stream, from);
         }
-        let from = |view: &ViewPlan| {
-            let gap = if let WindowPlan::Session { gap } = view.window { gap } else { Span(0) };
-            of_stream[&(root_of(plan, view.stream) as u32)].plus(gap)
-        };
+        let from = |view: &ViewPlan| of_stream[&(root_of(plan, view.stream) as u32)].plus(view.window.gap());
         let from: Vec<EventTime> = plan.views.iter().map(from).collect();
         self.check_final(was, &from)?;
         Ok(from)
@@ -248,7 +236,7 @@ impl Started<'_> {
         let is_source = |stream: &u32| matches!(plan.streams[*stream as usize].from, StreamInput::Source(_));
         let watermark = |stream: u32| (stream, was.watermark(&plan.streams[stream as usize].name));
         engine.at_least((0..plan.streams.len() as u32).filter(is_source).map(watermark).collect());
-        let (mut finished, mut told) = (None, Instant::now());
+        let (mut finished, mut told, mut seen) = (None, Instant::now(), None);
         let outcome = loop {
             if let Err(error) = engine.turn(self.clock.now(), TURN) {
                 break Err(error.into());
@@ -259,6 +247,11 @@ impl Started<'_> {
             }
             if let Err(stopped) = self.go_on() {
                 break Err(stopped);
+            }
+            // The status reads every epoch, and changes with them.
+            let now = (engine.phase(), engine.ledger().end());
+            if seen.replace(now) == Some(now) {
+                continue;
             }
             let status = engine.status();
             let reached = has_reached(&status, &ends);
@@ -381,8 +374,8 @@ struct Input {
     ends: BTreeMap<u32, BTreeMap<Partition, Offset>>,
 }
 
-/// The log first: without it, nothing that is left counts.
-fn clear(blobs: &Arc<dyn Blobs>) -> Result<(), RunError> {
+/// Removes what a rebuild has left. The log first: without it, nothing else that is there counts.
+pub fn forget(blobs: &Arc<dyn Blobs>) -> Result<(), RunError> {
     for folder in [format!("{BESIDE}/log"), BESIDE.to_owned()] {
         Below::new(blobs.clone(), &folder).clear().map_err(change::failed)?;
     }

@@ -11,7 +11,7 @@ use super::{Engine, EngineError};
 use crate::dataflow::root_of;
 use crate::ledger::Cursor;
 use crate::log::{CommitLog, Fingerprint, Generation, LogRecord};
-use crate::plan::{Plan, ViewInput, ViewPlan, WindowPlan};
+use crate::plan::{Plan, ViewInput, ViewPlan};
 use crate::ports::blobs::Blobs;
 use crate::positions::Positions;
 use crate::run::RunError;
@@ -79,7 +79,7 @@ pub struct Described<'a> {
 /// Makes the state of `old` that of `new`. Streams and views of one name must be the same in both, and every epoch that
 /// `old` has bound must be in its newest checkpoint. Takes a generation, so whoever runs is fenced.
 pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>) -> Result<(), EngineError> {
-    let (mut log, records) = CommitLog::open(blobs.clone())?;
+    let (log, records) = CommitLog::open(blobs.clone())?;
     let found = checkpoint::newest(blobs, log.generation(), &records, |_| ()).map_err(EngineError::Refused)?;
     let unfinished =
         || EngineError::Refused("the old job has bound epochs that are in no checkpoint: run it with --drain".into());
@@ -114,7 +114,17 @@ pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>
     let file = state.carry(&**blobs, &name, is_kept, &to).map_err(failed)?;
     let begins = begins(old.plan, new.plan, &to, &manifest);
     let manifest = Manifest { state: file.into_iter().collect(), ledger: carried.runs, begins, ..moved(manifest, new, &to) };
-    let checkpoint = checkpoint::write_manifest(&**blobs, log.generation(), &manifest).map_err(|error| failed(error.into()))?;
+    commit(&**blobs, log, &manifest, failed)
+}
+
+/// Makes a manifest whose files are written the newest checkpoint of the log, unless the process before has bound more.
+pub(super) fn commit(
+    blobs: &dyn Blobs,
+    mut log: CommitLog,
+    manifest: &Manifest,
+    failed: impl Fn(RunError) -> EngineError,
+) -> Result<(), EngineError> {
+    let checkpoint = checkpoint::write_manifest(blobs, log.generation(), manifest).map_err(|error| failed(error.into()))?;
     let late = log.begin(&LogRecord::Generation(Generation { generation: log.generation(), workers: 0 }))?;
     if !late.is_empty() {
         return Err(EngineError::Failed("the process before has gone on meanwhile: start again".into()));
@@ -191,8 +201,7 @@ fn after_all_read(new: &Plan, view: &ViewPlan, to: &Positions, manifest: &Manife
     let root = root_of(new, view.stream) as u32;
     let (_, state) = manifest.streams.iter().find(|(old, _)| to.stream(**old) == Some(root))?;
     let newest = state.partitions.iter().filter_map(|(_, _, newest)| *newest).max()?;
-    let gap = if let WindowPlan::Session { gap } = view.window { gap } else { Span(0) };
-    Some(newest.plus(Span(1)).plus(gap))
+    Some(newest.plus(Span(1)).plus(view.window.gap()))
 }
 
 impl Engine {

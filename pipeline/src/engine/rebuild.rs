@@ -7,13 +7,13 @@
 //! Rows whose windows start at `from` or later are the recomputation's; of those that come out the same the ledger keeps
 //! what it has, so that no store is written for nothing. Rows that only stores know are given from outside.
 
-use super::carry::{Described, check_delivered, moved};
+use super::carry::{Described, check_delivered, commit, moved};
 use super::checkpoint::{self, Manifest};
 use super::{Engine, EngineError};
 use crate::decode::{Context, TableRows, Tables};
 use crate::group::Group;
 use crate::ledger::{Batch, Keep, Ledger, RowKey, RowValue};
-use crate::log::{CommitLog, Generation, LogRecord};
+use crate::log::CommitLog;
 use crate::plan::{Plan, StreamInput};
 use crate::ports::blobs::Blobs;
 use crate::ports::sink::RowState;
@@ -116,8 +116,7 @@ pub struct Recomputed<'a> {
 }
 
 /// Puts what was recomputed in `beside`, whose engine is done, in the place of the state that `old` left, which must be
-/// drained too. Takes a generation, so whoever runs is fenced. The checkpoint in the log is
-/// the commit point.
+/// drained too. Takes a generation, so whoever runs is fenced. The checkpoint in the log is the commit point.
 pub fn adopt(
     blobs: &Arc<dyn Blobs>,
     old: Described<'_>,
@@ -128,7 +127,7 @@ pub fn adopt(
     let Recomputed { at, from, held } = *recomputed;
     let failed = |error: RunError| EngineError::Failed(format!("what was recomputed could not be taken over: {error}"));
     let refused = |why: &str| EngineError::Refused(why.into());
-    let (mut log, records) = CommitLog::open(blobs.clone())?;
+    let (log, records) = CommitLog::open(blobs.clone())?;
     let generation = log.generation();
     let was = checkpoint::newest(blobs, generation, &records, |_| ()).map_err(EngineError::Refused)?;
     let (_, was, _, old_ledger) = was.ok_or_else(|| refused("the old job has left no checkpoint: run it with --drain"))?;
@@ -163,6 +162,7 @@ pub fn adopt(
     let name = format!("state/{generation:010}-{:020}", epoch.0);
     let same = Positions::between(new.plan, new.plan);
     let file = state.carry(&**blobs, &name, |_| true, &same).map_err(failed)?;
+    let was = moved(was, new, &to);
     let begins = new.plan.views.iter().zip(from).filter(|(_, from)| **from > EventTime::MIN);
     let manifest = Manifest {
         epoch,
@@ -170,17 +170,12 @@ pub fn adopt(
         state: file.into_iter().collect(),
         ledger: runs,
         begins: begins.map(|(view, from)| (view.name.clone(), *from)).collect(),
-        cursors: was.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.carry(&to))).collect(),
-        forgotten: moved(was, new, &to).forgotten,
+        cursors: was.cursors,
+        forgotten: was.forgotten,
         ended: false,
         ..is
     };
-    let checkpoint = checkpoint::write_manifest(&**blobs, generation, &manifest).map_err(|error| failed(error.into()))?;
-    let late = log.begin(&LogRecord::Generation(Generation { generation, workers: 0 }))?;
-    if !late.is_empty() {
-        return Err(EngineError::Failed("the process before has gone on meanwhile: start again".into()));
-    }
-    log.append(&LogRecord::Checkpoint(checkpoint))?;
+    commit(&**blobs, log, &manifest, failed)?;
     Ok(rebuilt)
 }
 
