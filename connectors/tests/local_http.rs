@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ struct Server {
     address: SocketAddr,
     bound: watch::Sender<Vec<u64>>,
     paused: watch::Sender<Option<String>>,
+    taken_over: Arc<AtomicBool>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -28,12 +30,15 @@ impl Server {
         let (log, _) = LocalLog::open(&folder, Options { partitions: 2, ..Options::default() }).unwrap();
         let (bound, bound_seen) = watch::channel(vec![u64::MAX; 2]);
         let (paused, paused_seen) = watch::channel(None);
+        let taken_over = Arc::new(AtomicBool::new(false));
+        let asked = taken_over.clone();
         let intake = Intake {
             job: "wind".to_owned(),
             stream: "readings".to_owned(),
             log: log.clone(),
             bound: bound_seen,
             paused: paused_seen,
+            will_be_read: Arc::new(move || !asked.load(Ordering::Relaxed)),
             examine: Arc::new(|_, message| {
                 let refused = message.payload.as_deref().is_some_and(|payload| payload.starts_with(b"refused"));
                 refused.then(|| Rejection::one(Reason::Schema, "/power", "for this test"))
@@ -46,7 +51,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(serve(listener, vec![intake], std::future::pending()));
-        Server { folder, log, address, bound, paused, _runtime: runtime }
+        Server { folder, log, address, bound, paused, taken_over, _runtime: runtime }
     }
 
     /// Status, head and body of the answer.
@@ -166,6 +171,10 @@ fn the_answer_waits_for_the_binding_and_says_when_it_did_not_come() {
     hasty.bound.send_replace(vec![0, 0]);
     assert_eq!(hasty.send(EVENTS, &[JSON], b"{}").0, 202);
     assert_eq!(hasty.messages().len(), 1);
+    hasty.taken_over.store(true, Ordering::Relaxed);
+    let (status, _, body) = hasty.send(EVENTS, &[JSON], b"{}");
+    let detail = body["detail"].as_str().unwrap_or_default();
+    assert!(status == 503 && detail.contains("taken over") && detail.contains("send them again"), "{status} {body}");
 }
 
 #[test]

@@ -243,23 +243,51 @@ fn writers_of_many_threads_get_offsets_of_their_own() {
 
 #[test]
 fn a_successor_goes_on_from_a_log_that_its_predecessor_still_writes() {
-    let folder = Folder::new("adopt");
-    let (old, new) = (folder.0.join("1"), folder.0.join("2"));
-    let (predecessor, _) = LocalLog::open(&old, OPTIONS).unwrap();
+    let folder = Folder::new("generations");
+    let open = |generation| LocalLog::open_generation(&folder.0, generation, OPTIONS).unwrap();
+    let long = |word: &str, i: usize| record(&format!("{word} {i} {}", "x".repeat(60)));
+    let (predecessor, _) = open(1);
     for i in 0..30 {
-        predecessor.append(0, record(&format!("{i} {}", "x".repeat(60)))).unwrap();
+        predecessor.append(0, long("first", i)).unwrap();
     }
-    let (successor, torn) = LocalLog::open_from(&old, &new, OPTIONS).unwrap();
-    assert_eq!((torn.len(), texts(&successor)), (0, texts(&predecessor)));
+    let (written, copy) = (texts(&predecessor), folder.0.join("copy"));
+    let (beside, _) = LocalLog::open_copy(&folder.0, &copy, OPTIONS).unwrap();
+    beside.prune(0, Offset(20));
+    let (successor, torn) = open(2);
+    assert_eq!((torn.len(), texts(&successor)), (0, written), "the copy is another's");
     for i in 0..20 {
-        predecessor.append(0, record(&format!("lost {i} {}", "x".repeat(60)))).unwrap();
-        successor.append(0, record(&format!("kept {i} {}", "x".repeat(60)))).unwrap();
+        // Its folder is gone, so it may fail where it begins a segment.
+        let _ = predecessor.append(0, long("lost", i));
+        successor.append(0, long("kept", i)).unwrap();
     }
-    assert_eq!(texts(&successor).iter().filter(|t| t.starts_with("lost")).count(), 0);
     let kept = texts(&successor);
-    std::fs::remove_dir_all(&old).unwrap();
-    drop(successor);
-    let (again, _) = LocalLog::open_from(&old, &new, OPTIONS).unwrap();
+    assert_eq!((kept.len(), kept.iter().filter(|t| t.starts_with("lost")).count()), (50, 0));
+    // One that is older than the newest begins late: it takes nothing from the newest, and nobody takes anything from it.
+    std::fs::create_dir(folder.0.join("00000000000000000004.unfinished")).unwrap();
+    let (late, _) = open(1);
+    assert_eq!((late.bounds(0).unwrap(), late.partitions()), (0..0, 2));
+    drop((successor, predecessor));
+    let (again, _) = open(3);
     assert_eq!((texts(&again), again.partitions()), (kept, 2));
-    assert!(LocalLog::open_from(&old, &folder.0.join("3"), OPTIONS).is_ok_and(|(log, _)| log.bounds(0).unwrap() == (0..0)));
+    let mut left: Vec<_> = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["00000000000000000003", "00000000000000000004.unfinished", "copy"]);
+}
+
+/// It was kept beside the segment, and would have gone with the generation.
+#[test]
+fn what_was_cut_off_is_kept_through_the_generations() {
+    let folder = Folder::new("cut-off");
+    let open = |generation| LocalLog::open_generation(&folder.0, generation, OPTIONS).unwrap();
+    open(1).0.append(0, record("whole")).unwrap();
+    let segment = folder.0.join("00000000000000000001/00000/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes.extend(b"torn");
+    std::fs::write(&segment, bytes).unwrap();
+    let (_, torn) = open(2);
+    let kept = PathBuf::from(&torn[0].kept_in);
+    let (log, torn) = open(3);
+    assert_eq!((torn, texts(&log)), (vec![], vec!["whole".to_owned()]));
+    let kept = folder.0.join("00000000000000000003/00000").join(kept.file_name().unwrap());
+    assert_eq!(std::fs::read(kept).unwrap(), b"torn");
 }

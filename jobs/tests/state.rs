@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 mod change;
 #[path = "state/rebuild.rs"]
 mod rebuild;
+#[path = "state/zombie.rs"]
+mod zombie;
 
 /// How long something is waited for that must happen.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -25,6 +25,9 @@ pub struct Intake {
     pub bound: watch::Receiver<Vec<u64>>,
     /// Why nothing is taken now, if that is so.
     pub paused: watch::Receiver<Option<String>>,
+    /// Whether what was appended before this is asked will be read: by this process, or by the next one. Not any more if
+    /// another has taken over, or if nobody knows.
+    pub will_be_read: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Tells which records are refused for what they are.
     pub examine: Examine,
     /// Tells the time, microseconds since 1970.

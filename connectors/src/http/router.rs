@@ -82,7 +82,14 @@ async fn take(
         let records = new_records(&found, &headers, idempotency_key.as_deref(), (target.intake.now)());
         append(target, partition, records).await?
     };
-    let status = if bound(target, partition, offsets.end).await { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = match bound(target, partition, offsets.end).await {
+        true => StatusCode::OK,
+        false if will_be_read(target).await => StatusCode::ACCEPTED,
+        false => {
+            let why = "another process has taken over and may not have these records, or it cannot be told: send them again";
+            return Err(Problem::unavailable(why, RETRY_AFTER_S));
+        }
+    };
     // What is not bound yet may be judged by a process with other tables.
     let answer = |(offset, refused): (u64, Option<Rejection>)| match refused.filter(|_| status == StatusCode::OK) {
         None => json!({"partition": partition, "offset": offset}),
@@ -228,4 +235,10 @@ async fn bound(target: &Target, partition: i32, end: u64) -> bool {
     let place = usize::try_from(partition).expect("a partition that was appended to");
     let reached = bound.wait_for(|next| next.get(place).is_some_and(|next| *next >= end));
     matches!(tokio::time::timeout(target.intake.limits.wait_max, reached).await, Ok(Ok(_)))
+}
+
+/// Whether what is in the log by now is promised to be read.
+async fn will_be_read(target: &Target) -> bool {
+    let ask = target.intake.will_be_read.clone();
+    tokio::task::spawn_blocking(move || ask()).await.unwrap_or(false)
 }

@@ -1,8 +1,8 @@
 //! The log: its partitions, appending and removing.
 
-use super::adopt::adopt;
 use super::error::LocalLogError;
 use super::frame::NewRecord;
+use super::generations;
 use super::partition::Partition;
 use super::segment::TornTail;
 use caudal_pipeline::record::Offset;
@@ -46,11 +46,18 @@ impl LocalLog {
         Ok((LocalLog { partitions: partitions.into() }, torn))
     }
 
-    /// Opens the log of a new generation in `folder`, which begins with what the old generation's log in `old` holds. The old
-    /// process may still be alive: what it appends from now on stays in `old`, which can be removed once this returns.
-    pub fn open_from(old: &Path, folder: &Path, options: Options) -> Result<(LocalLog, Vec<TornTail>), LocalLogError> {
-        adopt(old, folder)?;
-        LocalLog::open(folder, options)
+    /// Opens the log of this process's `generation` below `folder`, which begins with what the newest older one holds, and
+    /// removes those. Whoever wrote them must be fenced by now: what it still appends is in no log that is read.
+    pub fn open_generation(folder: &Path, generation: u64, options: Options) -> Result<(LocalLog, Vec<TornTail>), LocalLogError> {
+        let opened = LocalLog::open(&generations::begin(folder, generation)?, options)?;
+        generations::forget_older(folder, generation);
+        Ok(opened)
+    }
+
+    /// Opens a copy, in `to`, of what the newest generation's log below `folder` holds. Nothing in `folder` changes.
+    pub fn open_copy(folder: &Path, to: &Path, options: Options) -> Result<(LocalLog, Vec<TornTail>), LocalLogError> {
+        generations::copy_newest(folder, u64::MAX, to)?;
+        LocalLog::open(to, options)
     }
 
     /// How many partitions there are, numbered from 0.

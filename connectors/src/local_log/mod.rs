@@ -13,12 +13,12 @@
 //!
 //! On failure: a crash leaves at most a torn batch at the end of the last segment, which nobody was promised. Opening
 //! cuts it off, keeps the cut bytes beside the segment and reports it. A write that fails is undone; a sync that fails
-//! closes the log for writing, because nobody knows what is on the disk then. A process that takes over from one that may
-//! still be alive opens a log of its own, made from the old one ([`LocalLog::open_from`]).
+//! closes the log for writing, because nobody knows what is on the disk then. Each process opens a log of its own, made
+//! from the one before, whose process may still be alive ([`LocalLog::open_generation`]).
 
-mod adopt;
 mod error;
 mod frame;
+mod generations;
 mod log;
 mod partition;
 mod reader;

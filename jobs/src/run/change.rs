@@ -133,7 +133,8 @@ impl Started<'_> {
         let of_old = Shared::new(Arc::new(old.plan.clone()), settings.state.clone());
         let settings = Settings { close: false, ..settings.clone() };
         let sinks = sinks::build(old, state.folder())?;
-        let (mut engine, sources, intakes) = prepare(old, state, &sinks, &settings, &of_old, clock)?;
+        let started = Started { job: old, state, settings: &settings, shared: &of_old, clock };
+        let (mut engine, sources, intakes) = prepare(&started, &sinks, None)?;
         if !with_sinks {
             engine.do_not_wait_for_sinks();
         }

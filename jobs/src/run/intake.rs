@@ -3,18 +3,21 @@
 //! ```text
 //! request ─▶ local log ─▶ engine ─▶ epoch in the ledger: its positions ─▶ `bound` ─▶ answer
 //! ```
-//! An epoch reaches the ledger only after its `Bind` is durable, so its positions are a promise (SEMANTICS 22). While
-//! the job starts, is at its limit or ends, nothing is taken.
+//! An epoch reaches the ledger only after its `Bind` is durable, so its positions are a promise (SEMANTICS 22). What is not
+//! bound in time is promised (202) only as long as no other process has taken over: that one has made its log from ours, and
+//! what comes later is not in it. While the job starts, is at its limit or ends, nothing is taken.
 
+use super::change::Started;
 use super::clock::Clock;
 use super::sources::Log;
-use super::{RunError, Settings, Shared, Stop};
+use super::{RunError, Settings, Stop};
 use crate::jobfile::{Job, SourceSpec};
 use crate::serve::Attached;
 use caudal_connectors::http::{Examine, Intake, Limits, router};
 use caudal_connectors::local_log::TornTail;
 use caudal_pipeline::decode::{Context, TableRows, Tables};
 use caudal_pipeline::engine::{HeldBack, Phase};
+use caudal_pipeline::log::Fence;
 use caudal_pipeline::plan::{Plan, StreamInput};
 use caudal_pipeline::record::{Offset, Partition, PartitionIndex};
 use caudal_pipeline::time::Version;
@@ -23,11 +26,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The job's intakes. When they are dropped, requests that wait are answered 202 and no other is taken.
+/// The job's intakes. When they are dropped, requests that wait are answered 202, or 503 if another process has taken over,
+/// and no other is taken.
+#[derive(Default)]
 pub struct Intakes {
     streams: Vec<Taken>,
-    /// Dropped after the channels above: whoever waits has its answer by then.
-    _attached: Option<Attached>,
+    attached: Option<Arc<Attached>>,
+}
+
+impl Drop for Intakes {
+    fn drop(&mut self) {
+        self.streams.clear();
+        // Whoever waits has its answer by then.
+        self.attached.iter().for_each(|attached| attached.close());
+    }
 }
 
 struct Taken {
@@ -37,17 +49,15 @@ struct Taken {
 }
 
 impl Intakes {
-    /// Puts the job's intakes on the port, where they take nothing before the job is live. Does nothing without `logs`.
+    /// Puts the intakes of a job, which has taken the state, on the port. They take nothing before the job is live.
     pub fn open(
-        job: &Job,
+        started: &Started<'_>,
         logs: BTreeMap<u32, Log>,
         rows: &[TableRows],
-        settings: &Settings,
-        shared: &Arc<Shared>,
+        fence: &Fence,
+        attached: &Arc<Attached>,
     ) -> Result<Intakes, RunError> {
-        if logs.is_empty() {
-            return Ok(Intakes { streams: Vec::new(), _attached: None });
-        }
+        let Started { job, shared, .. } = *started;
         let tables = Tables::new(&job.plan.tables, rows).map_err(|mistakes| RunError::Refused(mistakes.join("\n")))?;
         let (mut streams, mut intakes) = (Vec::new(), Vec::new());
         for (stream, Log { log, torn }) in logs {
@@ -55,7 +65,7 @@ impl Intakes {
             shared.alarm(torn.iter().map(|torn| torn_words(name, torn)));
             let (bound, bound_seen) = watch::channel(vec![0; log.partitions()]);
             let (paused, paused_seen) = watch::channel(Some("the job is starting".to_owned()));
-            let failed = shared.clone();
+            let (failed, fence) = (shared.clone(), fence.clone());
             intakes.push(Intake {
                 examine: examine(&job.plan, stream, tables.clone()),
                 job: job.plan.name.clone(),
@@ -63,15 +73,15 @@ impl Intakes {
                 log,
                 bound: bound_seen,
                 paused: paused_seen,
+                will_be_read: Arc::new(move || matches!(fence.newer(), Ok(None))),
                 now: Clock::wall(),
                 failed: Arc::new(move |why| failed.fail(why)),
                 limits: Limits::default(),
             });
             streams.push(Taken { stream, bound, paused });
         }
-        let attached = settings.listen.attach(&job.plan.name, router(intakes));
-        let attached = attached.map_err(|error| cannot_listen(settings.listen.wanted(), &error))?;
-        Ok(Intakes { streams, _attached: Some(attached) })
+        attached.open(router(intakes));
+        Ok(Intakes { streams, attached: Some(attached.clone()) })
     }
 
     /// Says whether events are taken now. Called at every turn of the engine.
@@ -96,16 +106,11 @@ impl Intakes {
     }
 }
 
-/// Refuses to take over a job with intakes: its local logs may have one writer only, and the process that is being
-/// replaced could still be writing.
-pub fn check_take_over(job: &Job, settings: &Settings) -> Result<(), RunError> {
-    let intake = job.sources.iter().find(|(_, source)| matches!(source, SourceSpec::Http(_)));
-    let Some((stream, _)) = intake.filter(|_| settings.take_over) else { return Ok(()) };
-    Err(RunError::Refused(format!(
-        "stream {} takes events over HTTP, and the other process may still be writing them down: \
-         stop that process, then start without --take-over",
-        job.plan.streams[*stream].name
-    )))
+/// A place on the port for a job with intakes.
+pub fn attach(job: &Job, settings: &Settings) -> Result<Option<Arc<Attached>>, RunError> {
+    let has_intakes = job.sources.iter().any(|(_, source)| matches!(source, SourceSpec::Http(_)));
+    let attached = has_intakes.then(|| settings.listen.attach(&job.plan.name).map(Arc::new)).transpose();
+    attached.map_err(|error| cannot_listen(settings.listen.wanted(), &error))
 }
 
 fn torn_words(stream: &str, torn: &TornTail) -> String {

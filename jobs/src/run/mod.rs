@@ -29,10 +29,10 @@ pub use state::Place;
 
 use crate::inspect::memory;
 use crate::jobfile::{Job, TableSource, tables};
-use crate::serve::PublicPort;
+use crate::serve::{Attached, PublicPort};
 use caudal_pipeline::bound;
 use caudal_pipeline::decode::TableRows;
-use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
+use caudal_pipeline::engine::{Claim, Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
 use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
@@ -306,7 +306,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     {
         shared.memory_bound.get_or_init(|| bytes);
     }
-    intake::check_take_over(job, settings)?;
+    let attached = intake::attach(job, settings)?;
     let state = State::open(&settings.state, job, settings.take_over)?;
     change::keep(job, &state)?;
     let mut sinks = sinks::build(job, state.folder())?;
@@ -315,7 +315,8 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     if settings.rebuild {
         started.rebuild(&mut sinks)?;
     }
-    let prepare = || prepare(job, &state, &sinks, settings, shared, &clock);
+    let attached = attached.filter(|_| !settings.drain);
+    let prepare = || prepare(&started, &sinks, attached.as_ref());
     let ready = match prepare() {
         Err(Unready::OtherJob(other)) => {
             change::carry_over(&started, other)?;
@@ -324,7 +325,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         ready => ready,
     };
     let (engine, sources, intakes) = ready?;
-    rebuild::forget(&state.blobs())?;
+    rebuild::forget(&state)?;
     change::tell(&engine, job);
     let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });
     drive(engine, Parts { sources, sinks, intakes, state: &state }, settings, shared, &clock, &asked)
@@ -366,32 +367,31 @@ impl From<Unready> for RunError {
 
 type Sources = BTreeMap<u32, Arc<dyn Source>>;
 
-/// Opens sources and intakes, and starts the engine.
-fn prepare(
-    job: &Job,
-    state: &State,
-    sinks: &[sinks::Prepared],
-    settings: &Settings,
-    shared: &Arc<Shared>,
-    clock: &Clock,
-) -> Result<Ready, Unready> {
-    let sources::Built { sources, logs, began } = sources::build(job, state, clock)?;
+/// Opens sources and intakes, and starts the engine. What may be refused is so before the state is taken; the logs of
+/// intakes are opened after it, when nobody else can promise what is in them. Without a place on the port, nothing is taken.
+fn prepare(started: &change::Started<'_>, sinks: &[sinks::Prepared], attached: Option<&Arc<Attached>>) -> Result<Ready, Unready> {
+    let change::Started { job, state, settings, shared, clock } = *started;
+    let sources::Built { sources, began } = sources::build(job, state, clock)?;
     *shared.began.lock().expect(LOCK) = began;
-    let tables = tables(job)?;
-    let intakes = intake::Intakes::open(job, logs, &tables, settings, shared)?;
-    let config = EngineConfig {
+    let mut config = EngineConfig {
         plan: shared.plan.clone(),
         fingerprint: fingerprint(job),
         workers: settings.workers,
         blobs: shared.durations.timed(state.blobs()),
-        sources: sources.clone(),
-        tables,
+        sources,
+        tables: tables(job)?,
         checkpoint_every: settings.checkpoint_every,
         in_flight_bytes_max: bound::in_flight_bytes_max(&job.plan.limits),
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
-    Ok((Engine::start(config)?, sources, intakes))
+    let claim = Claim::take(&config)?;
+    let reader = sources::Reader::Generation(claim.fence().generation());
+    let logs = sources::local_logs(job, state, reader, &mut config.sources)?;
+    let open = |attached| intake::Intakes::open(started, logs, &config.tables, claim.fence(), attached);
+    let intakes = attached.map_or_else(|| Ok(intake::Intakes::default()), open)?;
+    let sources = config.sources.clone();
+    Ok((Engine::start_on(claim, config)?, sources, intakes))
 }
 
 /// Runs an engine until `asked` ends it, or it ends by itself.

@@ -10,7 +10,7 @@ use super::change::{self, Started};
 use super::discovery::pause;
 use super::events::{RebuildBegins, RebuildEnds, RebuildProgress, RebuildWaits};
 use super::sinks::{self, Prepared};
-use super::{RunError, Sources, Stop, TURN, difference, fingerprint, sources, tables};
+use super::{RunError, Sources, State, Stop, TURN, difference, fingerprint, sources, tables};
 use crate::jobfile::{Job, SourceSpec};
 use caudal_connectors::kafka::config::Start;
 use caudal_pipeline::bound;
@@ -62,7 +62,7 @@ impl Started<'_> {
         let port: Arc<dyn Blobs> = Arc::new(Below::new(blobs.clone(), BESIDE));
         let of_ours = |standing: Standing| [standing.checkpoint, standing.unfinished].iter().flatten().all(|by| *by == new);
         if !Standing::of(&port).is_ok_and(of_ours) {
-            forget(&blobs)?;
+            forget(self.state)?;
         }
         let was = Was { job: &old, manifest: &was };
         let input = self.input(was)?;
@@ -79,7 +79,7 @@ impl Started<'_> {
         let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held };
         let rebuilt = engine::adopt(&blobs, was_job, &port, is_job, &recomputed)?;
         RebuildEnds { job: &self.job.plan.name, rebuilt, removed: &removed }.emit();
-        forget(&blobs)
+        forget(self.state)
     }
 
     /// A store finds a row by its group: rows of other groups cannot take its place.
@@ -110,7 +110,8 @@ impl Started<'_> {
                 config.start = Start::Earliest;
             }
         }
-        let built = sources::build(&from_the_beginning, self.state, self.clock)?;
+        let mut built = sources::build(&from_the_beginning, self.state, self.clock)?;
+        sources::local_logs(self.job, self.state, sources::Reader::Rebuild, &mut built.sources)?;
         let mut input = Input { tables: tables(self.job)?, ..Input::default() };
         for (stream, source) in built.sources {
             let name = &self.job.plan.streams[stream as usize].name;
@@ -375,9 +376,10 @@ struct Input {
 }
 
 /// Removes what a rebuild has left. The log first: without it, nothing else that is there counts.
-pub fn forget(blobs: &Arc<dyn Blobs>) -> Result<(), RunError> {
+pub fn forget(state: &State) -> Result<(), RunError> {
     for folder in [format!("{BESIDE}/log"), BESIDE.to_owned()] {
-        Below::new(blobs.clone(), &folder).clear().map_err(change::failed)?;
+        Below::new(state.blobs(), &folder).clear().map_err(change::failed)?;
     }
+    sources::forget_copies(state);
     Ok(())
 }

@@ -15,18 +15,21 @@ use caudal_pipeline::ports::source::{Source, SourceError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Where the local logs lie in a state folder, by stream.
+const INTAKE: &str = "intake";
+/// And in a stream's, the copy that a rebuild reads.
+const REBUILD: &str = "rebuild";
+
 /// What a job reads.
 #[derive(Default)]
 pub struct Built {
     /// The sources, by stream.
     pub sources: BTreeMap<u32, Arc<dyn Source>>,
-    /// The local logs that take events over HTTP, by stream.
-    pub logs: BTreeMap<u32, Log>,
     /// When each stream's generator was first started.
     pub began: BTreeMap<String, i64>,
 }
 
-/// A local log, and what a crash had left at its ends.
+/// The local log of a stream that takes events over HTTP, and what a crash had left at its ends.
 pub struct Log {
     /// The log.
     pub log: LocalLog,
@@ -34,7 +37,16 @@ pub struct Log {
     pub torn: Vec<TornTail>,
 }
 
-/// The sources of a job.
+/// Who reads a local log.
+#[derive(Clone, Copy)]
+pub enum Reader {
+    /// The process that has taken the state, as this generation: it has a log of its own.
+    Generation(u64),
+    /// Whoever recomputes beside it: a copy.
+    Rebuild,
+}
+
+/// The sources of a job, but for its local logs.
 pub fn build(job: &Job, state: &State, clock: &Clock) -> Result<Built, RunError> {
     let mut built = Built::default();
     for (stream, spec) in &job.sources {
@@ -47,23 +59,50 @@ pub fn build(job: &Job, state: &State, clock: &Clock) -> Result<Built, RunError>
                 built.began.insert(name.clone(), began_us);
                 Arc::new(source)
             }
-            SourceSpec::Http(spec) => {
-                let log = local_log(name, spec, state)?;
-                let source = local_log::Source::new(log.log.clone(), name);
-                built.logs.insert(position, log);
-                Arc::new(source)
-            }
+            SourceSpec::Http(_) => continue,
         };
         built.sources.insert(position, source);
     }
     Ok(built)
 }
 
-fn local_log(stream: &str, spec: &HttpSpec, state: &State) -> Result<Log, RunError> {
+/// The job's local logs, by stream; each becomes a source too.
+pub fn local_logs(
+    job: &Job,
+    state: &State,
+    reader: Reader,
+    sources: &mut BTreeMap<u32, Arc<dyn Source>>,
+) -> Result<BTreeMap<u32, Log>, RunError> {
+    let mut logs = BTreeMap::new();
+    for (stream, spec) in &job.sources {
+        let SourceSpec::Http(spec) = spec else { continue };
+        let name = &job.plan.streams[*stream].name;
+        let (log, torn) = local_log(name, spec, state, reader).map_err(|error| RunError::Failed(error.to_string()))?;
+        sources.insert(*stream as u32, Arc::new(local_log::Source::new(log.clone(), name)));
+        logs.insert(*stream as u32, Log { log, torn });
+    }
+    Ok(logs)
+}
+
+fn local_log(
+    stream: &str,
+    spec: &HttpSpec,
+    state: &State,
+    reader: Reader,
+) -> Result<(LocalLog, Vec<TornTail>), local_log::LocalLogError> {
     let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
-    let path = state.folder().expect(HAS_FOLDER).join("intake").join(stream);
-    let (log, torn) = LocalLog::open(&path, options).map_err(|error| RunError::Failed(error.to_string()))?;
-    Ok(Log { log, torn })
+    let folder = state.folder().expect(HAS_FOLDER).join(INTAKE).join(stream);
+    match reader {
+        Reader::Generation(generation) => LocalLog::open_generation(&folder, generation, options),
+        Reader::Rebuild => LocalLog::open_copy(&folder, &folder.join(REBUILD), options),
+    }
+}
+
+/// Removes the copies that a rebuild has read.
+pub fn forget_copies(state: &State) {
+    let streams = state.folder().and_then(|folder| std::fs::read_dir(folder.join(INTAKE)).ok());
+    // What cannot be removed now is replaced by the next rebuild.
+    streams.into_iter().flatten().flatten().for_each(|stream| drop(std::fs::remove_dir_all(stream.path().join(REBUILD))));
 }
 
 fn kafka_source(config: &SourceConfig, stream: u32, state: &State) -> Result<KafkaSource, RunError> {

@@ -7,7 +7,7 @@
 use super::server::Server;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -16,8 +16,20 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tower::ServiceExt;
 
-/// Each job's routes; `None` once it has ended.
-type Routes = Arc<RwLock<BTreeMap<String, Option<Router>>>>;
+/// Seconds after which a client is asked to come back to a job that is starting.
+const RETRY_AFTER_S: u32 = 2;
+
+/// Each job's routes.
+type Routes = Arc<RwLock<BTreeMap<String, Answers>>>;
+
+/// What answers for a job.
+enum Answers {
+    /// Nothing yet.
+    Starting,
+    Open(Router),
+    /// Nothing any more.
+    Ended,
+}
 
 /// The port; jobs share it by its `Arc`. The last to let go of it closes it, after the answers under way.
 pub struct PublicPort {
@@ -51,31 +63,43 @@ impl PublicPort {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Server::address)
     }
 
-    /// Serves a job's routes until the returned value is dropped; opens the port if no job has yet.
-    pub fn attach(self: &Arc<Self>, job: &str, router: Router) -> io::Result<Attached> {
+    /// Answers for a job that is starting, until the returned value is dropped; opens the port if no job has yet.
+    pub fn attach(self: &Arc<Self>, job: &str) -> io::Result<Attached> {
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if server.is_none() {
             let all = Router::new().fallback(dispatch).with_state(self.routes.clone());
             *server = Some(Server::start("public port", TcpListener::bind(self.address)?, all)?);
         }
-        write(&self.routes).insert(job.to_owned(), Some(router));
+        write(&self.routes).insert(job.to_owned(), Answers::Starting);
         Ok(Attached { port: self.clone(), job: job.to_owned() })
     }
 }
 
-/// A job's routes on the port, for as long as this lives.
+/// A job's place on the port, for as long as this lives.
 pub struct Attached {
     port: Arc<PublicPort>,
     job: String,
 }
 
-impl Drop for Attached {
-    fn drop(&mut self) {
-        write(&self.port.routes).insert(self.job.clone(), None);
+impl Attached {
+    /// Serves the job's routes from now on.
+    pub fn open(&self, router: Router) {
+        write(&self.port.routes).insert(self.job.clone(), Answers::Open(router));
+    }
+
+    /// Says that the job has ended.
+    pub fn close(&self) {
+        write(&self.port.routes).insert(self.job.clone(), Answers::Ended);
     }
 }
 
-fn write(routes: &Routes) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Option<Router>>> {
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn write(routes: &Routes) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Answers>> {
     routes.write().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -83,8 +107,15 @@ async fn dispatch(State(routes): State<Routes>, request: Request) -> Response {
     let router = {
         let routes = routes.read().unwrap_or_else(PoisonError::into_inner);
         match job_of(request.uri().path()).map(|job| (job, routes.get(job))) {
-            Some((_, Some(Some(router)))) => router.clone(),
-            Some((job, Some(None))) => return problem(StatusCode::SERVICE_UNAVAILABLE, format!("job `{job}` has ended")),
+            Some((_, Some(Answers::Open(router)))) => router.clone(),
+            Some((job, Some(Answers::Starting))) => {
+                let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, format!("job `{job}` is starting"));
+                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+                return answer;
+            }
+            Some((job, Some(Answers::Ended))) => {
+                return problem(StatusCode::SERVICE_UNAVAILABLE, format!("job `{job}` has ended"));
+            }
             Some((job, None)) => return problem(StatusCode::NOT_FOUND, unknown(job, &routes)),
             None => return problem(StatusCode::NOT_FOUND, "addresses here begin with `/v1/jobs/{job}/`".to_owned()),
         }
@@ -105,7 +136,7 @@ fn job_of(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/jobs/")?.split('/').next().filter(|job| !job.is_empty())
 }
 
-fn unknown(job: &str, routes: &BTreeMap<String, Option<Router>>) -> String {
+fn unknown(job: &str, routes: &BTreeMap<String, Answers>) -> String {
     let known: Vec<&str> = routes.keys().map(String::as_str).collect();
     format!("no job `{job}` answers here; these do: {}", known.join(", "))
 }

@@ -5,6 +5,8 @@ use caudal_jobs::run::Stop;
 use caudal_jobs::serve::PublicPort;
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const EVENTS: &str = "/v1/jobs/posted/streams/readings/events";
 const JSON: &str = "content-type: application/json";
@@ -155,15 +157,69 @@ fn a_port_that_is_taken_is_told_before_anything_runs() {
     assert!(error.to_string().contains(&format!("cannot listen on {address}")), "{error}");
 }
 
+/// Clients send on while another process takes over, and send again what was not answered with 2xx.
 #[test]
-fn a_job_with_intake_is_not_taken_over_from_a_process_that_may_be_alive() {
+fn events_that_are_posted_while_another_process_takes_over_count_once() {
+    const CLIENTS: u32 = 4;
     let folder = Folder::new("take-over");
-    let mut alive = Run::start(&folder.0, POSTED);
-    let address = alive.public();
-    let mut eager = Run::start_with(&folder.0, POSTED, PublicPort::at(loopback()), |settings| settings.take_over = true);
-    let error = eager.join().unwrap_err();
-    assert_eq!(error.exit_code(), 3);
-    assert!(error.to_string().contains("without --take-over"), "{error}");
-    assert_eq!(post(address, &[JSON], &event(1, "gen-01", 1.0).to_string()).status, 200);
-    alive.stop(Stop::Drain).unwrap();
+    let mut older = Run::start(&folder.0, POSTED);
+    let from = older.public();
+    assert_eq!(post(from, &[JSON], &event(0, "gen-00", 1.0).to_string()).status, 200);
+    let (to, ended, taken) = (OnceLock::new(), AtomicBool::new(false), AtomicU32::new(0));
+    let answered: Vec<[u32; 2]> = std::thread::scope(|scope| {
+        let client = |client: u32| {
+            let (to, ended, taken) = (&to, &ended, &taken);
+            move || {
+                let (mut by, mut id) = ([0, 0], client + 1);
+                while by[1] == 0 || !ended.load(Ordering::Relaxed) {
+                    let newer = to.get().copied();
+                    let body = event(id, &format!("gen-{:02}", id % 7), 1.0).to_string();
+                    let answer = request(newer.unwrap_or(from), "POST", EVENTS, &[JSON], body.as_bytes());
+                    match answer.status {
+                        200 | 202 => {
+                            by[usize::from(newer.is_some())] += 1;
+                            id += CLIENTS;
+                            taken.fetch_add(1, Ordering::Relaxed);
+                        }
+                        _ => assert!([404, 503].contains(&answer.status), "{answer:?}"),
+                    }
+                }
+                by
+            }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|n| scope.spawn(client(n))).collect();
+        until("each client has an answer or more", || (taken.load(Ordering::Relaxed) > 4 * CLIENTS).then_some(()));
+        let mut newer = Run::start_with(&folder.0, POSTED, PublicPort::at(loopback()), |settings| settings.take_over = true);
+        let error = older.join().unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains("generation 2 has taken over"), "{error}");
+        let refused = request(from, "POST", EVENTS, &[JSON], b"{}");
+        assert_eq!(refused.status, 503, "{refused:?}");
+        to.set(newer.public()).unwrap();
+        ended.store(true, Ordering::Relaxed);
+        let answered: Vec<[u32; 2]> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+        let all = u64::from(answered.iter().flatten().sum::<u32>()) + 1;
+        assert_eq!(rows(&newer, all).iter().map(|(_, events, _)| events).sum::<u64>(), all);
+        newer.stop(Stop::Drain).unwrap();
+        assert_eq!(rows(&newer, all).iter().map(|(_, events, _)| events).sum::<u64>(), all);
+        answered
+    });
+    println!("answered by the older and by the newer process, of each client: {answered:?}");
+}
+
+#[test]
+fn a_rebuild_counts_events_that_were_posted_before_it() {
+    let folder = Folder::new("rebuilt");
+    let mut run = Run::start(&folder.0, POSTED);
+    let three = json!([event(1, "gen-01", 5.5), event(2, "gen-01", 7.0), event(3, "gen-02", 1.0)]).to_string();
+    assert_eq!(post(run.public(), &[JSON], &three).status, 200);
+    run.stop(Stop::Drain).unwrap();
+    let least = POSTED.replace("most: max(kw)", "most: min(kw)");
+    let mut run = Run::start_with(&folder.0, &least, PublicPort::at(loopback()), |settings| settings.rebuild = true);
+    assert_eq!(post(run.public(), &[JSON], &event(4, "gen-02", 0.5).to_string()).status, 200);
+    let at = |unit: &str, least: &str| (unit.to_owned(), 2, least.to_owned());
+    assert_eq!(rows(&run, 4), [at("gen-01", "5.5"), at("gen-02", "0.5")]);
+    run.stop(Stop::Drain).unwrap();
+    let left: Vec<_> = std::fs::read_dir(folder.0.join("state/intake/readings")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(left.len() == 1 && !left[0].ends_with("rebuild"), "what was read beside is gone: {left:?}");
 }

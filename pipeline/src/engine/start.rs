@@ -11,7 +11,7 @@ use super::tables::TableVersions;
 use super::{Engine, EngineConfig, EngineError};
 use crate::bound::Ceilings;
 use crate::ledger::Ledger;
-use crate::log::{Bind, CommitLog, Generation, LogRecord, Slot};
+use crate::log::{Bind, CommitLog, Fence, Generation, LogRecord, Slot};
 use crate::state::Saved;
 use crate::time::{Epoch, EventTime, Version};
 use crate::worker::{Command, Gauges, Report, WorkerSetup};
@@ -19,12 +19,41 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-impl Engine {
-    /// Takes the next generation of the state, loads the newest checkpoint, and starts the workers. Replay and
-    /// everything else happens in [`Engine::turn`].
-    pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
-        refuse_early(&config, &CommitLog::peek(config.blobs.clone())?)?;
+/// A state, taken for the job that is to run on it: nothing counts any more that an older process appends from now on, so
+/// what that process bound is known, and with it what it promised.
+pub struct Claim {
+    log: CommitLog,
+    records: Vec<Slot>,
+}
+
+impl Claim {
+    /// Takes the next generation of the state. What is refused for the state is refused before that: the process that holds
+    /// it goes on. Needs no sources yet.
+    pub fn take(config: &EngineConfig) -> Result<Claim, EngineError> {
+        refuse_early(config, &CommitLog::peek(config.blobs.clone())?)?;
         let (mut log, mut records) = CommitLog::open(config.blobs.clone())?;
+        let generation = Generation { generation: log.generation(), workers: config.workers as u32 };
+        records.extend(log.begin(&LogRecord::Generation(generation))?);
+        Ok(Claim { log, records })
+    }
+
+    /// The hold on the state.
+    pub fn fence(&self) -> &Fence {
+        self.log.fence()
+    }
+}
+
+impl Engine {
+    /// Takes the state and starts on it.
+    pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
+        let claim = Claim::take(&config)?;
+        Engine::start_on(claim, config)
+    }
+
+    /// Loads the newest checkpoint of the state that was taken for this configuration, and starts the workers. Replay and
+    /// everything else happens in [`Engine::turn`].
+    pub fn start_on(claim: Claim, config: EngineConfig) -> Result<Engine, EngineError> {
+        let Claim { log, records } = claim;
         let mut alarms = Vec::new();
         let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
             .map_err(EngineError::Refused)?;
@@ -35,8 +64,6 @@ impl Engine {
             None => (None, Saved::nothing(config.blobs.clone()), open_new_ledger(&config, log.generation())?, 0),
         };
         let tables = TableVersions::store(&config)?;
-        let generation = Generation { generation: log.generation(), workers: config.workers as u32 };
-        records.extend(log.begin(&LogRecord::Generation(generation))?);
         let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
         let replay: VecDeque<Bind> = binds_after(&records, loaded_at).cloned().collect();
         let checkpoint = manifest.as_ref().map(|manifest| manifest.fingerprint);
@@ -137,7 +164,6 @@ pub(super) fn binds_after(records: &[Slot], epoch: Epoch) -> impl Iterator<Item 
     })
 }
 
-/// What is refused for its state is refused before it takes the generation: the process that holds the state goes on.
 fn refuse_early(config: &EngineConfig, records: &[Slot]) -> Result<(), EngineError> {
     let (standing, manifest) = Standing::read(&*config.blobs, records);
     standing.check(config.fingerprint)?;

@@ -56,10 +56,33 @@ pub enum LogError {
     Blob(#[from] BlobError),
 }
 
-/// The log of one process's generation.
-pub struct CommitLog {
+/// A process's hold on a state, which ends as soon as another process takes it.
+#[derive(Clone)]
+pub struct Fence {
     blobs: Arc<dyn Blobs>,
     generation: u64,
+}
+
+impl Fence {
+    /// This process's generation.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The generation that has taken over, if one has. Each takes the one after the newest, and none is ever removed: so the
+    /// next one is asked for, and only if it is there they are listed, which is dearer.
+    pub fn newer(&self) -> Result<Option<u64>, BlobError> {
+        match self.blobs.read(&generation_name(self.generation + 1)) {
+            Err(BlobError::Missing(_)) => Ok(None),
+            Ok(_) => newest_generation(&*self.blobs).map(Some),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The log of one process's generation.
+pub struct CommitLog {
+    fence: Fence,
     next_seq: u64,
     last_hash: u64,
 }
@@ -71,19 +94,24 @@ impl CommitLog {
     /// Takes the next generation, then reads every record that exists.
     pub fn open(blobs: Arc<dyn Blobs>) -> Result<(CommitLog, Vec<Slot>), LogError> {
         let generation = take_generation(&*blobs)?;
-        let mut log = CommitLog { blobs, generation, next_seq: 1, last_hash: 0 };
+        let mut log = CommitLog { fence: Fence { blobs, generation }, next_seq: 1, last_hash: 0 };
         let records = log.read_on()?;
         Ok((log, records))
     }
 
     /// Reads every record that exists, and takes nothing: whoever holds the state goes on.
     pub fn peek(blobs: Arc<dyn Blobs>) -> Result<Vec<Slot>, LogError> {
-        CommitLog { blobs, generation: 0, next_seq: 1, last_hash: 0 }.read_on()
+        CommitLog { fence: Fence { blobs, generation: 0 }, next_seq: 1, last_hash: 0 }.read_on()
     }
 
     /// This process's generation.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.fence.generation
+    }
+
+    /// The hold on the state that this log goes with.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
     }
 
     /// Appends this process's first record, behind what its predecessor may still append before it sees that it is
@@ -105,11 +133,11 @@ impl CommitLog {
     /// The record's slot; `None` if it is taken, and not by a newer process that is known.
     fn try_append(&mut self, record: &LogRecord) -> Result<Option<u64>, LogError> {
         let seq = self.next_seq;
-        let bytes = encode(seq, self.generation, self.last_hash, record);
-        let name = slot_name(seq);
-        let taken = self.blobs.create(&name, &bytes)? == Created::Exists && self.blobs.read(&name)? != bytes;
-        if let Some(newer) = self.newer_generation()? {
-            return Err(LogError::Fenced { own: self.generation, newer });
+        let bytes = encode(seq, self.generation(), self.last_hash, record);
+        let (name, blobs) = (slot_name(seq), &self.fence.blobs);
+        let taken = blobs.create(&name, &bytes)? == Created::Exists && blobs.read(&name)? != bytes;
+        if let Some(newer) = self.fence.newer()? {
+            return Err(LogError::Fenced { own: self.generation(), newer });
         }
         if taken {
             return Ok(None);
@@ -117,16 +145,6 @@ impl CommitLog {
         self.next_seq = seq + 1;
         self.last_hash = xxhash_rust::xxh3::xxh3_64(&bytes);
         Ok(Some(seq))
-    }
-
-    /// The generation that has taken over, if one has. Each takes the one after the newest, and none is ever removed: so the
-    /// next one is asked for, and only if it is there they are listed, which is dearer.
-    fn newer_generation(&self) -> Result<Option<u64>, BlobError> {
-        match self.blobs.read(&generation_name(self.generation + 1)) {
-            Err(BlobError::Missing(_)) => Ok(None),
-            Ok(_) => newest_generation(&*self.blobs).map(Some),
-            Err(error) => Err(error),
-        }
     }
 
     /// Reads the records that are not read yet. The first of all may follow pruned ones, and strays.
@@ -150,7 +168,7 @@ impl CommitLog {
 
     fn unread(&self) -> Result<Vec<Read>, LogError> {
         let mut found = Vec::new();
-        for (seq, bytes) in records_from(&*self.blobs, self.next_seq)? {
+        for (seq, bytes) in records_from(&*self.fence.blobs, self.next_seq)? {
             let Some(bytes) = bytes else {
                 // As all before it are.
                 found.clear();

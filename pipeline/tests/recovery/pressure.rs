@@ -190,7 +190,7 @@ impl Contended {
 
 impl Blobs for Contended {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, BlobError> {
-        if name.starts_with("tables/") {
+        if name.starts_with("log/") {
             // The successor has read the log and not written to it yet.
             self.let_the_older_go_on();
         }

@@ -1,0 +1,81 @@
+//! A process that is stopped, taken over, and goes on: what it answers to those who had already asked.
+
+use super::{Running, Scratch, until};
+use caudal_connectors::embedded::read::Store;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+const POSTED: &str = "\
+caudal: 1
+name: posted
+streams:
+  readings:
+    from: {http: {partitions: 1}}
+    id: /id
+    event_time: {at: /at, format: rfc3339}
+    lateness: 1h
+    fields: {unit: {at: /unit, type: text}}
+views:
+  all: {from: readings, window: none, group_by: [unit], select: {events: count()}}
+";
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn send(to: SocketAddr, id: u32) -> Option<TcpStream> {
+    let body = format!(r#"{{"id": "{id}", "at": "2026-01-01T00:00:00Z", "unit": "one"}}"#);
+    let mut stream = TcpStream::connect(to).ok()?;
+    let head = "POST /v1/jobs/posted/streams/readings/events HTTP/1.0\r\nhost: x\r\ncontent-type: application/json";
+    write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).ok()?;
+    Some(stream)
+}
+
+/// All that is answered until the connection is closed.
+fn answer(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    text
+}
+
+fn is_taken(to: SocketAddr, id: u32) -> Option<()> {
+    answer(send(to, id)?).starts_with("HTTP/1.0 200").then_some(())
+}
+
+fn counted(state: &Path) -> u64 {
+    let rows = Store::open(&state.join("posted/store.sqlite")).unwrap().all_rows("all").unwrap();
+    rows.first().map_or(0, |row| row["events"].as_u64().unwrap())
+}
+
+#[test]
+fn a_process_that_was_stopped_and_taken_over_promises_nothing_more() {
+    let scratch = Scratch::new("zombie");
+    std::fs::write(scratch.0.join("job.yaml"), POSTED).unwrap();
+    let (state, older_at, newer_at) = (scratch.0.join("state"), free(), free());
+    let mut older = Running::start(scratch.command(&state).arg("--listen").arg(older_at.to_string()), scratch.0.join("older"));
+    older.until("it takes events", || is_taken(older_at, 1));
+    let signal = |which: &str, to: &Running| {
+        assert!(Command::new("kill").args([which, &to.child.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP", &older);
+    // The system takes them in; the process reads them when it goes on.
+    let waiting: Vec<TcpStream> = (2..6).map(|id| send(older_at, id).unwrap()).collect();
+
+    let mut command = scratch.command(&state);
+    let newer = command.arg("--take-over").arg("--listen").arg(newer_at.to_string());
+    let mut newer = Running::start(newer, scratch.0.join("newer"));
+    newer.until("the newer one takes events", || is_taken(newer_at, 6));
+    signal("-CONT", &older);
+    for stream in waiting {
+        let text = answer(stream);
+        assert!(text.is_empty() || text.starts_with("HTTP/1.0 503"), "{text}");
+    }
+    assert_eq!(older.ended().code(), Some(3), "{}", older.printed());
+    assert!(older.printed().contains("has taken over this state"), "{}", older.printed());
+    // Whoever was not answered with 2xx sends again.
+    (2..6).for_each(|id| until("it is taken", || is_taken(newer_at, id)));
+    assert_eq!(newer.terminate().code(), Some(0), "{}", newer.printed());
+    assert_eq!(counted(&state), 6);
+}
