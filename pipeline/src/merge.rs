@@ -18,15 +18,15 @@ impl<'a, K, V> Newest<'a, K, V> {
     }
 }
 
-impl<K: Ord + Clone, V> Iterator for Newest<'_, K, V> {
+impl<K: Ord, V> Iterator for Newest<'_, K, V> {
     type Item = Result<(K, V), RunError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut smallest: Option<&K> = None;
+        let mut smallest: Option<(usize, &K)> = None;
         let mut failed = None;
-        for head in &mut self.heads {
+        for (at, head) in self.heads.iter_mut().enumerate() {
             match head.peek() {
-                Some(Ok((key, _))) if smallest.is_none_or(|smallest| key < smallest) => smallest = Some(key),
+                Some(Ok((key, _))) if smallest.is_none_or(|(_, smallest)| key < smallest) => smallest = Some((at, key)),
                 Some(Err(error)) => failed = Some(error.clone()),
                 _ => {}
             }
@@ -35,9 +35,15 @@ impl<K: Ord + Clone, V> Iterator for Newest<'_, K, V> {
             self.heads.clear();
             return Some(Err(error));
         }
-        let smallest = smallest?.clone();
-        let at_key = |entry: &Result<(K, V), RunError>| entry.as_ref().is_ok_and(|(key, _)| *key == smallest);
-        self.heads.iter_mut().filter_map(|head| head.next_if(at_key)).last()
+        let (at, _) = smallest?;
+        let mut newest = self.heads[at].next()?;
+        for head in &mut self.heads[at + 1..] {
+            let same = |entry: &Result<(K, V), RunError>| matches!((entry, &newest), (Ok((key, _)), Ok((of_newest, _))) if key == of_newest);
+            if let Some(newer) = head.next_if(same) {
+                newest = newer;
+            }
+        }
+        Some(newest)
     }
 }
 

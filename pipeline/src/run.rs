@@ -14,6 +14,8 @@ const MAGIC: &[u8; 8] = b"caudrun1";
 const END: &[u8; 8] = b"caudend1";
 const FOOTER_LEN: usize = 8 + 4 + 4 + 8 + 8;
 const BLOCK_BYTES: usize = 64 * 1024;
+/// Of a block: its length and its checksum.
+const BLOCK_HEAD: usize = 8;
 
 /// Why a run could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -126,6 +128,9 @@ struct BlockIndex {
     first_key: Vec<u8>,
 }
 
+/// Says of keys whether their entries are wanted.
+pub type Keeps<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+
 /// An entry of a run.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
@@ -167,8 +172,13 @@ impl Run {
 
     /// Entries with keys from `from` on, in order.
     pub fn scan<'a>(&'a self, blobs: &'a dyn Blobs, from: &[u8]) -> Scan<'a> {
+        self.scan_those(blobs, from, Box::new(|_| true))
+    }
+
+    /// Of the entries with keys from `from` on those whose keys `keeps` says, in order. Others are passed over where they lie.
+    pub fn scan_those<'a>(&'a self, blobs: &'a dyn Blobs, from: &[u8], keeps: Keeps<'a>) -> Scan<'a> {
         let start = self.blocks.partition_point(|b| b.first_key.as_slice() <= from).saturating_sub(1);
-        Scan { run: self, blobs, next_block: start, entries: Vec::new().into_iter(), from: from.to_vec() }
+        Scan { run: self, blobs, next_block: start, block: Vec::new(), at: 0, from: from.to_vec(), keeps }
     }
 
     /// Reads all of it once and checks every block.
@@ -176,20 +186,15 @@ impl Run {
         (0..self.blocks.len()).try_for_each(|at| self.block_bytes(blobs, at).map(drop))
     }
 
-    fn block(&self, blobs: &dyn Blobs, at: usize) -> Result<Vec<Entry>, RunError> {
-        let bytes = self.block_bytes(blobs, at)?;
-        read_entries(&bytes[8..]).ok_or_else(|| RunError::Damaged { name: self.name.clone(), what: "a block's entries are cut" })
-    }
-
     /// A block with its head, checked.
     fn block_bytes(&self, blobs: &dyn Blobs, at: usize) -> Result<Vec<u8>, RunError> {
         let damaged = |what| RunError::Damaged { name: self.name.clone(), what };
         let index = &self.blocks[at];
-        let bytes = blobs.read_range(&self.name, index.offset, index.len + 8)?;
-        if bytes.len() != index.len + 8 || u32_at(&bytes, 0) as usize != index.len {
+        let bytes = blobs.read_range(&self.name, index.offset, index.len + BLOCK_HEAD)?;
+        if bytes.len() != index.len + BLOCK_HEAD || u32_at(&bytes, 0) as usize != index.len {
             return Err(damaged("a block is cut"));
         }
-        if crc32c::crc32c(&bytes[8..]) != u32_at(&bytes, 4) {
+        if crc32c::crc32c(&bytes[BLOCK_HEAD..]) != u32_at(&bytes, 4) {
             return Err(damaged("a block fails its checksum"));
         }
         Ok(bytes)
@@ -215,15 +220,6 @@ fn read_index(mut index: &[u8]) -> Option<Vec<BlockIndex>> {
     Some(blocks)
 }
 
-fn read_entries(mut body: &[u8]) -> Option<Vec<Entry>> {
-    let mut entries = Vec::new();
-    while !body.is_empty() {
-        let key = take_bytes(&mut body)?.to_vec();
-        entries.push((key, take_bytes(&mut body)?.to_vec()));
-    }
-    Some(entries)
-}
-
 fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (len, tail) = rest.split_at_checked(4)?;
     let (bytes, tail) = tail.split_at_checked(u32_at(len, 0) as usize)?;
@@ -236,30 +232,56 @@ pub struct Scan<'a> {
     run: &'a Run,
     blobs: &'a dyn Blobs,
     next_block: usize,
-    entries: std::vec::IntoIter<Entry>,
+    /// The block that is being read, and how far.
+    block: Vec<u8>,
+    at: usize,
     from: Vec<u8>,
+    keeps: Keeps<'a>,
+}
+
+impl Scan<'_> {
+    /// The next entry of the block that is wanted. They are copied one by one, so that what is read and dropped again soon
+    /// lies in memory that is at hand.
+    fn in_block(&mut self) -> Result<Option<Entry>, RunError> {
+        let mut rest = &self.block[self.at..];
+        while !rest.is_empty() {
+            let entry = take_bytes(&mut rest).and_then(|key| Some((key, take_bytes(&mut rest)?)));
+            let cut = || RunError::Damaged { name: self.run.name.clone(), what: "a block's entries are cut" };
+            let (key, value) = entry.ok_or_else(cut)?;
+            if key >= self.from.as_slice() && (self.keeps)(key) {
+                self.at = self.block.len() - rest.len();
+                return Ok(Some((key.to_vec(), value.to_vec())));
+            }
+        }
+        self.at = self.block.len();
+        Ok(None)
+    }
+
+    fn read_block(&mut self) -> Result<(), RunError> {
+        self.block = self.run.block_bytes(self.blobs, self.next_block)?;
+        (self.at, self.next_block) = (BLOCK_HEAD, self.next_block + 1);
+        Ok(())
+    }
 }
 
 impl Iterator for Scan<'_> {
     type Item = Result<Entry, RunError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(entry) = self.entries.find(|(key, _)| *key >= self.from) {
-                return Some(Ok(entry));
+        let found = loop {
+            match self.in_block() {
+                Ok(None) if self.next_block >= self.run.blocks.len() => return None,
+                Ok(None) => {}
+                found => break found,
             }
-            if self.next_block >= self.run.blocks.len() {
-                return None;
+            if let Err(error) = self.read_block() {
+                break Err(error);
             }
-            match self.run.block(self.blobs, self.next_block) {
-                Ok(entries) => self.entries = entries.into_iter(),
-                Err(error) => {
-                    self.next_block = self.run.blocks.len();
-                    return Some(Err(error));
-                }
-            }
-            self.next_block += 1;
+        };
+        if found.is_err() {
+            (self.next_block, self.block, self.at) = (self.run.blocks.len(), Vec::new(), 0);
         }
+        found.transpose()
     }
 }
 

@@ -108,7 +108,7 @@ fn size(disk: &Disk) -> Size {
     let mut size = Size::default();
     let saved = Saved::open(Arc::new(disk.clone()), &manifest.state, &manifest.watermarks).unwrap();
     for operator in manifest.state.iter().flat_map(|file| file.sizes.keys()) {
-        size.rows.insert(operator.clone(), saved.rows(operator).count());
+        size.rows.insert(operator.clone(), saved.rows(operator, |_| true).count());
     }
     size.state_bytes = manifest.state.iter().map(|file| file.bytes).sum();
     size.ledger_bytes = manifest.ledger.iter().map(|run| run.bytes).sum();

@@ -345,6 +345,7 @@ impl Engine {
         }
         if self.phase == Phase::Replaying && self.replay.is_empty() && self.in_flight.is_empty() {
             self.phase = if self.ended || self.stopping { Phase::Draining } else { Phase::Live };
+            self.merge_loaded();
         }
         Ok(())
     }

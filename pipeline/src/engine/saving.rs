@@ -155,8 +155,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Merges what was loaded, for processes that end before their second checkpoint; not while it is still waited for.
+    pub(super) fn merge_loaded(&mut self) {
+        if let Some((_, _, manifest)) = self.checkpoint.kept.back().filter(|_| self.phase == Phase::Live) {
+            self.begin_merge(manifest.epoch, manifest.watermarks.clone());
+        }
+    }
+
     /// Merges the newest runs of state on a thread of its own, where that pays.
-    pub(super) fn begin_merge(&mut self, epoch: Epoch, watermarks: Vec<EventTime>) {
+    fn begin_merge(&mut self, epoch: Epoch, watermarks: Vec<EventTime>) {
         if self.checkpoint.merging.is_some() || self.phase == Phase::Draining || !self.checkpoint.is_sound() {
             return;
         }

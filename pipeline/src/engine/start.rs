@@ -146,9 +146,7 @@ impl Engine {
             at_least: BTreeMap::new(),
         };
         engine.assign_all();
-        // Processes that end before their second checkpoint merge too.
-        let watermarks = engine.status.watermarks.clone();
-        engine.begin_merge(loaded_at, watermarks);
+        engine.merge_loaded();
         if ended && engine.phase == Phase::Live {
             engine.phase = Phase::Draining;
         }

@@ -135,8 +135,9 @@ impl StateRows {
     /// # Panics
     /// If a file that was just checked can no longer be read.
     pub fn rows(&self, operator: &str) -> impl Iterator<Item = StateRow> {
-        let rows = self.saved.rows(operator).map(|row| row.unwrap_or_else(|error| panic!("while loading state: {error}")));
-        rows.filter(|row| row.route % self.peers == self.index)
+        let (index, peers) = (self.index, self.peers);
+        let rows = self.saved.rows(operator, move |route| route % peers == index);
+        rows.map(|row| row.unwrap_or_else(|error| panic!("while loading state: {error}")))
     }
 }
 

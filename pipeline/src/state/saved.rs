@@ -99,7 +99,7 @@ impl Saved {
         to: &Positions,
     ) -> Result<Option<StateFile>, RunError> {
         let mut writer = StateWriter::default();
-        for entry in newest(&self.runs, &*self.blobs, Vec::new()) {
+        for entry in newest(&self.runs, &*self.blobs) {
             let (key, value) = entry?;
             let operator = operator_of(&key);
             if let Some((expiry, bytes)) = decode(&value)?.filter(|(expiry, _)| !expiry.is_over(&self.watermarks))
@@ -113,12 +113,20 @@ impl Saved {
         writer.create(blobs, name)
     }
 
-    /// The rows of an operator that are alive, by route and key.
-    pub fn rows(&self, operator: &str) -> impl Iterator<Item = Result<StateRow, RunError>> {
+    /// The rows of an operator that are alive and whose route `is_ours` says, by route and key.
+    pub fn rows<'a>(
+        &'a self,
+        operator: &str,
+        is_ours: impl Fn(u64) -> bool + Clone + 'a,
+    ) -> impl Iterator<Item = Result<StateRow, RunError>> + 'a {
         let prefix = prefix_of(operator);
         let skip = prefix.len();
-        newest(&self.runs, &*self.blobs, prefix).filter_map(move |entry| match entry {
-            Ok((key, value)) => row_of(&key[skip..], &value, &self.watermarks).transpose(),
+        // What has no route is damaged, and told as that.
+        let keeps = move |key: &[u8]| {
+            key.get(skip..).and_then(<[u8]>::first_chunk).is_none_or(|route| is_ours(u64::from_be_bytes(*route)))
+        };
+        newest_of(&self.runs, &*self.blobs, prefix, keeps).filter_map(move |entry| match entry {
+            Ok((key, value)) => row_of(key, skip, value, &self.watermarks).transpose(),
             Err(error) => Some(Err(error)),
         })
     }
@@ -159,7 +167,7 @@ pub fn merge(
     let open = |file: &StateFile| Run::open(blobs, &file.name, file.bytes);
     let runs = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let mut writer = StateWriter::default();
-    for entry in newest(&runs, blobs, Vec::new()) {
+    for entry in newest(&runs, blobs) {
         let (key, value) = entry?;
         let expiry = decode(&value)?.map(|(expiry, _)| expiry);
         if expiry.map_or(!oldest, |expiry| !expiry.is_over(watermarks)) {
@@ -224,15 +232,27 @@ fn operator_of(key: &[u8]) -> &str {
     std::str::from_utf8(&key[..end]).expect("operators have names")
 }
 
-/// The newest entry of every key that begins with `prefix`.
-fn newest<'a>(runs: &'a [Run], blobs: &'a dyn Blobs, prefix: Vec<u8>) -> Newest<'a, Vec<u8>, Vec<u8>> {
+/// The newest entry of every key.
+fn newest<'a>(runs: &'a [Run], blobs: &'a dyn Blobs) -> Newest<'a, Vec<u8>, Vec<u8>> {
+    newest_of(runs, blobs, Vec::new(), |_| true)
+}
+
+/// The newest entry of every key that begins with `prefix` and that `keeps` says.
+fn newest_of<'a>(
+    runs: &'a [Run],
+    blobs: &'a dyn Blobs,
+    prefix: Vec<u8>,
+    keeps: impl Fn(&[u8]) -> bool + Clone + 'a,
+) -> Newest<'a, Vec<u8>, Vec<u8>> {
     let head = |run: &'a Run| -> merge::Head<'a, Vec<u8>, Vec<u8>> {
-        let (from, prefix) = (prefix.clone(), prefix.clone());
+        let (from, of, prefix, keeps) = (prefix.clone(), prefix.clone(), prefix.clone(), keeps.clone());
         let within = move |entry: &Result<(Vec<u8>, Vec<u8>), RunError>| match entry {
             Ok((key, _)) => key.starts_with(&prefix),
             Err(_) => true,
         };
-        Box::new(run.scan(blobs, &from).take_while(within))
+        // The first that does not begin with the prefix ends it.
+        let keeps = move |key: &[u8]| !key.starts_with(&of) || keeps(key);
+        Box::new(run.scan_those(blobs, &from, Box::new(keeps)).take_while(within))
     };
     Newest::of(runs.iter().map(head).collect())
 }
@@ -264,13 +284,17 @@ fn decode(value: &[u8]) -> Result<Option<(Expiry, &[u8])>, RunError> {
     Ok(Some((expiry, bytes)))
 }
 
-fn row_of(key: &[u8], value: &[u8], watermarks: &[EventTime]) -> Result<Option<StateRow>, RunError> {
-    let Some((expiry, bytes)) = decode(value)?.filter(|(expiry, _)| !expiry.is_over(watermarks)) else { return Ok(None) };
-    let Some((route, key)) = key.split_first_chunk::<8>() else {
+/// A row from its entry, whose key begins with `skip` bytes that say whose it is.
+fn row_of(mut key: Vec<u8>, skip: usize, mut value: Vec<u8>, watermarks: &[EventTime]) -> Result<Option<StateRow>, RunError> {
+    let Some((expiry, bytes)) = decode(&value)?.filter(|(expiry, _)| !expiry.is_over(watermarks)) else { return Ok(None) };
+    let head = value.len() - bytes.len();
+    let Some(route) = key[skip..].first_chunk::<8>().copied() else {
         return Err(RunError::Damaged { name: "a run of state".to_owned(), what: DAMAGED });
     };
-    let value = Some((expiry, bytes.to_vec()));
-    Ok(Some(StateRow { route: u64::from_be_bytes(*route), key: key.to_vec(), value }))
+    // In place: a start reads millions of them.
+    key.drain(..skip + route.len());
+    value.drain(..head);
+    Ok(Some(StateRow { route: u64::from_be_bytes(route), key, value: Some((expiry, value)) }))
 }
 
 #[cfg(test)]
@@ -295,8 +319,8 @@ mod tests {
     fn alive(blobs: &Arc<MemoryBlobs>, files: &[StateFile]) -> Vec<(u8, u8)> {
         let saved = Saved::open(blobs.clone(), files, &[W]).unwrap();
         let pair = |row: StateRow| (row.key[0], row.value.unwrap().1[0]);
-        assert_eq!(saved.rows("other").count(), 1);
-        saved.rows("own").map(|row| pair(row.unwrap())).collect()
+        assert_eq!(saved.rows("other", |_| true).count(), 1);
+        saved.rows("own", |_| true).map(|row| pair(row.unwrap())).collect()
     }
 
     #[test]
@@ -350,7 +374,7 @@ mod tests {
         let files: Vec<StateFile> = runs.iter().enumerate().map(written).collect();
         let alive = |files: &[StateFile], w: i64| -> Vec<StateRow> {
             let saved = Saved::open(blobs.clone(), files, &[EventTime(w)]).unwrap();
-            saved.rows("own").map(Result::unwrap).collect()
+            saved.rows("own", |_| true).map(Result::unwrap).collect()
         };
         let left = |w: i64| -> Vec<usize> {
             let needed = needed(&files, &[EventTime(w)]);
