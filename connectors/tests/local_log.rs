@@ -241,37 +241,94 @@ fn writers_of_many_threads_get_offsets_of_their_own() {
     assert_eq!(take(reader(&log, 0).unwrap().as_mut(), 100), expected);
 }
 
+fn generation(folder: &Folder, generation: u64) -> LocalLog {
+    LocalLog::open_generation(&folder.0, generation, OPTIONS).unwrap().0
+}
+
+fn names(folder: &Folder) -> Vec<String> {
+    let entries = std::fs::read_dir(&folder.0).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn a_successor_goes_on_from_a_log_that_its_predecessor_still_writes() {
     let folder = Folder::new("generations");
-    let open = |generation| LocalLog::open_generation(&folder.0, generation, OPTIONS).unwrap();
     let long = |word: &str, i: usize| record(&format!("{word} {i} {}", "x".repeat(60)));
-    let (predecessor, _) = open(1);
+    let predecessor = generation(&folder, 1);
     for i in 0..30 {
         predecessor.append(0, long("first", i)).unwrap();
     }
-    let (written, copy) = (texts(&predecessor), folder.0.join("copy"));
-    let (beside, _) = LocalLog::open_copy(&folder.0, &copy, OPTIONS).unwrap();
-    beside.prune(0, Offset(20));
-    let (successor, torn) = open(2);
-    assert_eq!((torn.len(), texts(&successor)), (0, written), "the copy is another's");
+    predecessor.prune(0, Offset(10));
+    let successor = generation(&folder, 2);
+    assert_eq!(texts(&successor), texts(&predecessor));
     for i in 0..20 {
-        // Its folder is gone, so it may fail where it begins a segment.
-        let _ = predecessor.append(0, long("lost", i));
+        predecessor.append(0, long("lost", i)).unwrap();
         successor.append(0, long("kept", i)).unwrap();
     }
+    LocalLog::forget_older(&folder.0, 2);
+    // Its folder is gone, so it fails where it begins a segment.
+    let _ = (20..40).try_for_each(|i| predecessor.append(0, long("lost", i)).map(drop));
     let kept = texts(&successor);
-    assert_eq!((kept.len(), kept.iter().filter(|t| t.starts_with("lost")).count()), (50, 0));
-    // One that is older than the newest begins late: it takes nothing from the newest, and nobody takes anything from it.
+    assert_eq!(kept.iter().filter(|text| text.starts_with("kept")).count(), 20);
+    assert!(!kept.iter().any(|text| text.starts_with("lost")));
+    // One that is older, and late, takes nothing from the newest, and nobody takes anything from it.
+    assert_eq!(generation(&folder, 1).bounds(0).unwrap(), 0..0);
+    std::fs::create_dir(folder.0.join("00000000000000000002.unfinished")).unwrap();
     std::fs::create_dir(folder.0.join("00000000000000000004.unfinished")).unwrap();
-    let (late, _) = open(1);
-    assert_eq!((late.bounds(0).unwrap(), late.partitions()), (0..0, 2));
-    drop((successor, predecessor));
-    let (again, _) = open(3);
-    assert_eq!((texts(&again), again.partitions()), (kept, 2));
-    let mut left: Vec<_> = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["00000000000000000003", "00000000000000000004.unfinished", "copy"]);
+    std::fs::create_dir(folder.0.join("00000")).unwrap();
+    let again = generation(&folder, 3);
+    assert_eq!((texts(&again), again.partitions()), (kept.clone(), 2));
+    assert_eq!(texts(&generation(&folder, 3)), kept, "what is there is its own");
+    LocalLog::forget_older(&folder.0, 3);
+    assert_eq!(names(&folder), ["00000", "00000000000000000003", "00000000000000000004.unfinished"]);
+}
+
+/// A segment that was begun while the log was copied was linked: both processes wrote into one file.
+#[test]
+fn a_successor_shares_no_segment_that_its_predecessor_writes() {
+    use std::os::unix::fs::MetadataExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    /// Whoever writes ends with the test, however that ends.
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let folder = Folder::new("rolling");
+    let predecessor = generation(&folder, 1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _ends = Ends(&done);
+        let roll = || {
+            let mut next = 0;
+            while !done.load(Ordering::Relaxed) {
+                // A segment a record, pruned close behind.
+                predecessor.append(0, record(&format!("{next} {}", "x".repeat(1_000)))).unwrap();
+                predecessor.prune(0, Offset(next / 2));
+                next += 1;
+            }
+        };
+        scope.spawn(roll);
+        let mut begun = 0;
+        for successor in 2..40 {
+            let before = predecessor.bounds(0).unwrap().end;
+            // A segment may go while it is the last that was seen: then the start is repeated.
+            let Ok((log, _)) = LocalLog::open_generation(&folder.0, successor, OPTIONS) else { continue };
+            begun += 1;
+            let bounds = log.bounds(0).unwrap();
+            assert!(bounds.end >= before, "{bounds:?} lacks what was there before: {before}");
+            let own = segments(&folder.0.join(format!("{successor:020}")));
+            assert_eq!(std::fs::metadata(own.last().unwrap()).unwrap().nlink(), 1, "the last one is a copy");
+            let firsts: Vec<u64> = own.iter().map(|path| path.file_stem().unwrap().to_str().unwrap().parse().unwrap()).collect();
+            assert!(firsts.windows(2).all(|pair| pair[1] == pair[0] + 1), "one is missing: {firsts:?}");
+            // Each begins with the log of the one that writes.
+            std::fs::remove_dir_all(folder.0.join(format!("{successor:020}"))).unwrap();
+        }
+        assert!(begun > 10, "{begun} of 38 were begun");
+    });
 }
 
 /// It was kept beside the segment, and would have gone with the generation.

@@ -25,8 +25,8 @@ pub struct Intake {
     pub bound: watch::Receiver<Vec<u64>>,
     /// Why nothing is taken now, if that is so.
     pub paused: watch::Receiver<Option<String>>,
-    /// Whether what was appended before this is asked will be read: by this process, or by the next one. Not any more if
-    /// another has taken over, or if nobody knows.
+    /// Whether what was appended before this is asked is sure to be read: by this process, or by the next one. Not if
+    /// another has taken over, if the input is closed with this run, or if nobody knows.
     pub will_be_read: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Tells which records are refused for what they are.
     pub examine: Examine,

@@ -69,9 +69,7 @@ async fn take(
     let position = targets.iter().position(|t| t.intake.job == job && t.intake.stream == stream);
     let position = position.ok_or_else(|| unknown(&targets, &job, &stream))?;
     let target = &targets[position];
-    if let Some(reason) = target.intake.paused.borrow().clone() {
-        return Err(Problem::unavailable(format!("intake is paused: {reason}"), RETRY_AFTER_S));
-    }
+    check_open(target)?;
     let form = form(&headers)?;
     let idempotency_key = idempotency_key(&headers)?;
     let partition = partition(target, &headers);
@@ -80,13 +78,16 @@ async fn take(
         let _writer = target.writers.acquire().await.expect("writing is never closed");
         let found = records(&bytes, form).map_err(|cause| Problem::new(StatusCode::BAD_REQUEST, cause))?;
         let records = new_records(&found, &headers, idempotency_key.as_deref(), (target.intake.now)());
+        // The body may have taken its time.
+        check_open(target)?;
         append(target, partition, records).await?
     };
     let status = match bound(target, partition, offsets.end).await {
         true => StatusCode::OK,
         false if will_be_read(target).await => StatusCode::ACCEPTED,
         false => {
-            let why = "another process has taken over and may not have these records, or it cannot be told: send them again";
+            let why =
+                "these records may never be read, as another process has taken over or the input was closed: send them again";
             return Err(Problem::unavailable(why, RETRY_AFTER_S));
         }
     };
@@ -100,6 +101,13 @@ async fn take(
     };
     let list: Vec<_> = offsets.zip(verdicts).map(answer).collect();
     Ok((status, [(header::CONTENT_TYPE, "application/json")], json!(list).to_string()).into_response())
+}
+
+fn check_open(target: &Target) -> Result<(), Problem> {
+    match &*target.intake.paused.borrow() {
+        Some(reason) => Err(Problem::unavailable(format!("intake is paused: {reason}"), RETRY_AFTER_S)),
+        None => Ok(()),
+    }
 }
 
 fn unknown(targets: &Targets, job: &str, stream: &str) -> Problem {
@@ -237,7 +245,7 @@ async fn bound(target: &Target, partition: i32, end: u64) -> bool {
     matches!(tokio::time::timeout(target.intake.limits.wait_max, reached).await, Ok(Ok(_)))
 }
 
-/// Whether what is in the log by now is promised to be read.
+/// Whether what is in the log by now is sure to be read.
 async fn will_be_read(target: &Target) -> bool {
     let ask = target.intake.will_be_read.clone();
     tokio::task::spawn_blocking(move || ask()).await.unwrap_or(false)

@@ -46,18 +46,15 @@ impl LocalLog {
         Ok((LocalLog { partitions: partitions.into() }, torn))
     }
 
-    /// Opens the log of this process's `generation` below `folder`, which begins with what the newest older one holds, and
-    /// removes those. Whoever wrote them must be fenced by now: what it still appends is in no log that is read.
+    /// Opens the log of this process's `generation` below `folder`; a new one begins with what the newest older one holds.
+    /// Whoever wrote that must be fenced by now: what it still appends is in no log that is read.
     pub fn open_generation(folder: &Path, generation: u64, options: Options) -> Result<(LocalLog, Vec<TornTail>), LocalLogError> {
-        let opened = LocalLog::open(&generations::begin(folder, generation)?, options)?;
-        generations::forget_older(folder, generation);
-        Ok(opened)
+        LocalLog::open(&generations::begin(folder, generation)?, options)
     }
 
-    /// Opens a copy, in `to`, of what the newest generation's log below `folder` holds. Nothing in `folder` changes.
-    pub fn open_copy(folder: &Path, to: &Path, options: Options) -> Result<(LocalLog, Vec<TornTail>), LocalLogError> {
-        generations::copy_newest(folder, u64::MAX, to)?;
-        LocalLog::open(to, options)
+    /// Removes the older logs below `folder`. Only for a process that, with its own log open, still is the newest.
+    pub fn forget_older(folder: &Path, generation: u64) {
+        generations::forget_older(folder, generation);
     }
 
     /// How many partitions there are, numbered from 0.

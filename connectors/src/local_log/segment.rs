@@ -47,13 +47,17 @@ pub(super) fn path_of(folder: &Path, first: u64) -> PathBuf {
     folder.join(format!("{first:020}.log"))
 }
 
+/// The first offset of the segment that a file is, by its name.
+pub(super) fn first_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()
+}
+
 /// All segments of a partition in order.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let first = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".log")).and_then(|n| n.parse().ok());
-        segments.extend(first.map(|first| Segment { first, path }));
+        segments.extend(first_of(&path).map(|first| Segment { first, path }));
     }
     segments.sort_unstable_by_key(|s| s.first);
     Ok(segments)

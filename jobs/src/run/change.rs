@@ -14,7 +14,7 @@ use super::{Parts, RunError, Settings, Shared, State, Stop, difference, drive, f
 use crate::jobfile::resolved::resolved;
 use crate::jobfile::{Job, SourceSpec, Surroundings, read};
 use caudal_pipeline::engine::{self, Described, Engine, Standing};
-use caudal_pipeline::log::Fingerprint;
+use caudal_pipeline::log::{Fence, Fingerprint};
 use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created};
 use caudal_pipeline::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -128,13 +128,15 @@ pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
 
 impl Started<'_> {
     /// Finishes what the old job bound, and saves it. Its sinks catch up where `with_sinks` says so.
-    pub fn drain(&self, old: &Job, with_sinks: bool) -> Result<(), RunError> {
+    /// Returns the hold on the state that this takes.
+    pub fn drain(&self, old: &Job, with_sinks: bool) -> Result<Fence, RunError> {
         let Started { state, settings, shared, clock, .. } = *self;
         let of_old = Shared::new(Arc::new(old.plan.clone()), settings.state.clone());
         let settings = Settings { close: false, ..settings.clone() };
         let sinks = sinks::build(old, state.folder())?;
         let started = Started { job: old, state, settings: &settings, shared: &of_old, clock };
         let (mut engine, sources, intakes) = prepare(&started, &sinks, None)?;
+        let fence = engine.fence().clone();
         if !with_sinks {
             engine.do_not_wait_for_sinks();
         }
@@ -142,7 +144,7 @@ impl Started<'_> {
         let sinks = if with_sinks { sinks } else { Vec::new() };
         let outcome = drive(engine, Parts { sources, sinks, intakes, state }, &settings, &of_old, clock, &asked);
         shared.alarm(of_old.take_alarms());
-        outcome
+        outcome.map(|()| fence)
     }
 }
 

@@ -4,8 +4,8 @@
 //! request ─▶ local log ─▶ engine ─▶ epoch in the ledger: its positions ─▶ `bound` ─▶ answer
 //! ```
 //! An epoch reaches the ledger only after its `Bind` is durable, so its positions are a promise (SEMANTICS 22). What is not
-//! bound in time is promised (202) only as long as no other process has taken over: that one has made its log from ours, and
-//! what comes later is not in it. While the job starts, is at its limit or ends, nothing is taken.
+//! bound in time is promised (202) only as long as no other process has taken over, which has made its log from ours, without
+//! what comes later; and not by a run that closes the input. While the job starts, is at its limit or ends, nothing is taken.
 
 use super::change::Started;
 use super::clock::Clock;
@@ -15,7 +15,7 @@ use crate::jobfile::{Job, SourceSpec};
 use crate::serve::Attached;
 use caudal_connectors::http::{Examine, Intake, Limits, router};
 use caudal_connectors::local_log::TornTail;
-use caudal_pipeline::decode::{Context, TableRows, Tables};
+use caudal_pipeline::decode::{Context, Tables};
 use caudal_pipeline::engine::{HeldBack, Phase};
 use caudal_pipeline::log::Fence;
 use caudal_pipeline::plan::{Plan, StreamInput};
@@ -53,19 +53,17 @@ impl Intakes {
     pub fn open(
         started: &Started<'_>,
         logs: BTreeMap<u32, Log>,
-        rows: &[TableRows],
+        tables: &Tables,
         fence: &Fence,
         attached: &Arc<Attached>,
-    ) -> Result<Intakes, RunError> {
-        let Started { job, shared, .. } = *started;
-        let tables = Tables::new(&job.plan.tables, rows).map_err(|mistakes| RunError::Refused(mistakes.join("\n")))?;
+    ) -> Intakes {
+        let Started { job, shared, settings, .. } = *started;
         let (mut streams, mut intakes) = (Vec::new(), Vec::new());
-        for (stream, Log { log, torn }) in logs {
+        for (stream, Log { log, .. }) in logs {
             let name = &job.plan.streams[stream as usize].name;
-            shared.alarm(torn.iter().map(|torn| torn_words(name, torn)));
             let (bound, bound_seen) = watch::channel(vec![0; log.partitions()]);
             let (paused, paused_seen) = watch::channel(Some("the job is starting".to_owned()));
-            let (failed, fence) = (shared.clone(), fence.clone());
+            let (failed, fence, closes) = (shared.clone(), fence.clone(), settings.close);
             intakes.push(Intake {
                 examine: examine(&job.plan, stream, tables.clone()),
                 job: job.plan.name.clone(),
@@ -73,7 +71,7 @@ impl Intakes {
                 log,
                 bound: bound_seen,
                 paused: paused_seen,
-                will_be_read: Arc::new(move || matches!(fence.newer(), Ok(None))),
+                will_be_read: Arc::new(move || !closes && matches!(fence.newer(), Ok(None))),
                 now: Clock::wall(),
                 failed: Arc::new(move |why| failed.fail(why)),
                 limits: Limits::default(),
@@ -81,7 +79,7 @@ impl Intakes {
             streams.push(Taken { stream, bound, paused });
         }
         attached.open(router(intakes));
-        Ok(Intakes { streams, attached: Some(attached.clone()) })
+        Intakes { streams, attached: Some(attached.clone()) }
     }
 
     /// Says whether events are taken now. Called at every turn of the engine.
@@ -113,7 +111,8 @@ pub fn attach(job: &Job, settings: &Settings) -> Result<Option<Arc<Attached>>, R
     attached.map_err(|error| cannot_listen(settings.listen.wanted(), &error))
 }
 
-fn torn_words(stream: &str, torn: &TornTail) -> String {
+/// What a crash had left, in words.
+pub fn torn_words(stream: &str, torn: &TornTail) -> String {
     format!(
         "intake of {stream}, partition {}: a crash had left {} bytes of an unfinished append ({}); nobody was promised them, they are kept in {}",
         torn.partition, torn.bytes, torn.cause, torn.kept_in
@@ -159,7 +158,8 @@ fn advance(bound: &mut [u64], positions: &[(Partition, Offset)]) -> bool {
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> RunError {
     RunError::Failed(format!(
-        "cannot listen on {address} for events: {error}; free the port, or name another address with --listen"
+        "cannot listen on {address} for events: {error}; free the port, or name another address with --listen: beside a process \
+         that is to be taken over there must be one"
     ))
 }
 

@@ -30,10 +30,11 @@ pub use state::Place;
 use crate::inspect::memory;
 use crate::jobfile::{Job, TableSource, tables};
 use crate::serve::{Attached, PublicPort};
+use caudal_connectors::local_log::LocalLog;
 use caudal_pipeline::bound;
-use caudal_pipeline::decode::TableRows;
+use caudal_pipeline::decode::{TableRows, Tables};
 use caudal_pipeline::engine::{Claim, Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
-use caudal_pipeline::log::Fingerprint;
+use caudal_pipeline::log::{Fingerprint, LogError};
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
@@ -325,7 +326,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         ready => ready,
     };
     let (engine, sources, intakes) = ready?;
-    rebuild::forget(&state)?;
+    rebuild::forget(&state.blobs())?;
     change::tell(&engine, job);
     let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });
     drive(engine, Parts { sources, sinks, intakes, state: &state }, settings, shared, &clock, &asked)
@@ -385,13 +386,23 @@ fn prepare(started: &change::Started<'_>, sinks: &[sinks::Prepared], attached: O
         retain: sinks::ledger_retention(job),
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
+    let tables = Tables::new(&job.plan.tables, &config.tables).map_err(|mistakes| RunError::Refused(mistakes.join("\n")))?;
     let claim = Claim::take(&config)?;
-    let reader = sources::Reader::Generation(claim.fence().generation());
-    let logs = sources::local_logs(job, state, reader, &mut config.sources)?;
-    let open = |attached| intake::Intakes::open(started, logs, &config.tables, claim.fence(), attached);
-    let intakes = attached.map_or_else(|| Ok(intake::Intakes::default()), open)?;
+    let fence = claim.fence().clone();
+    let logs = sources::local_logs(job, state, fence.generation(), &mut config.sources)?;
+    let folders: Vec<PathBuf> = logs.values().map(|log| log.folder.clone()).collect();
+    for (stream, log) in &logs {
+        let name = &job.plan.streams[*stream as usize].name;
+        shared.alarm(log.torn.iter().map(|torn| intake::torn_words(name, torn)));
+    }
+    let open = |attached| intake::Intakes::open(started, logs, &tables, &fence, attached);
+    let intakes = attached.map(open).unwrap_or_default();
     let sources = config.sources.clone();
-    Ok((Engine::start_on(claim, config)?, sources, intakes))
+    let engine = Engine::start_on(claim, config)?;
+    if matches!(fence.newer(), Ok(None)) {
+        folders.iter().for_each(|folder| LocalLog::forget_older(folder, fence.generation()));
+    }
+    Ok((engine, sources, intakes))
 }
 
 /// Runs an engine until `asked` ends it, or it ends by itself.
@@ -484,7 +495,11 @@ fn end(
     outcome: Result<(), RunError>,
 ) -> Result<(), RunError> {
     publish(&mut engine, shared);
-    // Requests that still wait are answered: what they sent is on the disk, and is bound at the next start.
+    let newer = outcome.is_err().then(|| engine.fence().newer()).and_then(Result::ok).flatten();
+    // What a process that takes over does to its predecessor's files is not the reason.
+    let outcome =
+        newer.map_or(outcome, |newer| Err(EngineError::from(LogError::Fenced { own: engine.generation(), newer }).into()));
+    // Requests that still wait are answered.
     drop(intakes);
     // Threads see that the run is over; sinks finish the write they are in.
     shared.stop(Stop::Force);

@@ -10,16 +10,16 @@ use super::change::{self, Started};
 use super::discovery::pause;
 use super::events::{RebuildBegins, RebuildEnds, RebuildProgress, RebuildWaits};
 use super::sinks::{self, Prepared};
-use super::{RunError, Sources, State, Stop, TURN, difference, fingerprint, sources, tables};
+use super::{RunError, Sources, Stop, TURN, difference, fingerprint, sources, tables};
 use crate::jobfile::{Job, SourceSpec};
 use caudal_connectors::kafka::config::Start;
 use caudal_pipeline::bound;
 use caudal_pipeline::dataflow::root_of;
 use caudal_pipeline::decode::TableRows;
 use caudal_pipeline::engine::{
-    self, Described, Engine, EngineConfig, Manifest, OPEN_EPOCHS_MAX, Phase, Recomputed, Retained, Standing, Status,
+    self, Described, Engine, EngineConfig, EngineError, Manifest, OPEN_EPOCHS_MAX, Phase, Recomputed, Retained, Standing, Status,
 };
-use caudal_pipeline::log::Fingerprint;
+use caudal_pipeline::log::{Fence, Fingerprint, LogError};
 use caudal_pipeline::plan::{StreamInput, ViewPlan, WindowPlan};
 use caudal_pipeline::ports::below::Below;
 use caudal_pipeline::ports::blobs::Blobs;
@@ -53,7 +53,7 @@ impl Started<'_> {
             self.asked_of(sink, Prepared::prepare)?;
         }
         // Also if nothing is left to drain: whoever still runs is fenced.
-        self.drain(&change::reached_as(old.clone(), self.job), !removed.is_empty())?;
+        let fence = self.drain(&change::reached_as(old.clone(), self.job), !removed.is_empty())?;
         let was = engine::newest_manifest(&blobs)?
             .ok_or_else(|| RunError::Refused("the newest checkpoint is damaged: start without --rebuild first".into()))?;
         if was.ended {
@@ -62,12 +62,14 @@ impl Started<'_> {
         let port: Arc<dyn Blobs> = Arc::new(Below::new(blobs.clone(), BESIDE));
         let of_ours = |standing: Standing| [standing.checkpoint, standing.unfinished].iter().flatten().all(|by| *by == new);
         if !Standing::of(&port).is_ok_and(of_ours) {
-            forget(self.state)?;
+            forget(&blobs)?;
         }
         let was = Was { job: &old, manifest: &was };
-        let input = self.input(was)?;
+        let input = self.input(was, fence.generation())?;
         let from = self.from(was, &input)?;
-        self.recompute(was, port.clone(), input)?;
+        let recomputed = self.recompute(was, port.clone(), input, &fence);
+        check_held(&fence)?;
+        recomputed?;
         let mut held = BTreeMap::new();
         for sink in sinks {
             self.asked_of(sink, |sink| sink.held(&from, &mut held))?;
@@ -77,9 +79,9 @@ impl Started<'_> {
         let was_job = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: is_of_old };
         let is_job = Described { plan: &self.job.plan, sinks: &new_sinks, fingerprint: new };
         let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held };
-        let rebuilt = engine::adopt(&blobs, was_job, &port, is_job, &recomputed)?;
+        let rebuilt = engine::adopt(&blobs, fence.generation(), was_job, &port, is_job, &recomputed)?;
         RebuildEnds { job: &self.job.plan.name, rebuilt, removed: &removed }.emit();
-        forget(self.state)
+        forget(&blobs)
     }
 
     /// A store finds a row by its group: rows of other groups cannot take its place.
@@ -101,7 +103,7 @@ impl Started<'_> {
     }
 
     /// What the sources still have of what the old job has read.
-    fn input(&self, was: Was<'_>) -> Result<Input, RunError> {
+    fn input(&self, was: Was<'_>, generation: u64) -> Result<Input, RunError> {
         let mut from_the_beginning = self.job.clone();
         for (_, spec) in &mut from_the_beginning.sources {
             if let SourceSpec::Kafka(config) = spec
@@ -111,7 +113,7 @@ impl Started<'_> {
             }
         }
         let mut built = sources::build(&from_the_beginning, self.state, self.clock)?;
-        sources::local_logs(self.job, self.state, sources::Reader::Rebuild, &mut built.sources)?;
+        sources::local_logs(self.job, self.state, generation, &mut built.sources)?;
         let mut input = Input { tables: tables(self.job)?, ..Input::default() };
         for (stream, source) in built.sources {
             let name = &self.job.plan.streams[stream as usize].name;
@@ -206,13 +208,13 @@ impl Started<'_> {
         }
         Err(RunError::Refused(format!(
             "{}: has rows that may still change, of which the sources no longer have all records: give it another name, so that \
-             it begins as something new, or keep records longer",
+             it begins as something new, or let its topic keep records longer (what comes over HTTP is kept until it is saved)",
             told.join(", ")
         )))
     }
 
     /// Runs the job on what is left, in a state of its own, until it is where the old one is.
-    fn recompute(&self, was: Was<'_>, blobs: Arc<dyn Blobs>, input: Input) -> Result<(), RunError> {
+    fn recompute(&self, was: Was<'_>, blobs: Arc<dyn Blobs>, input: Input, fence: &Fence) -> Result<(), RunError> {
         let mut plan = self.job.plan.clone();
         // Events that were given are not given again.
         plan.streams.iter_mut().for_each(|stream| stream.archived = false);
@@ -253,6 +255,9 @@ impl Started<'_> {
             let now = (engine.phase(), engine.ledger().end());
             if seen.replace(now) == Some(now) {
                 continue;
+            }
+            if let Err(fenced) = check_held(fence) {
+                break Err(fenced);
             }
             let status = engine.status();
             let reached = has_reached(&status, &ends);
@@ -375,11 +380,18 @@ struct Input {
     ends: BTreeMap<u32, BTreeMap<Partition, Offset>>,
 }
 
-/// Removes what a rebuild has left. The log first: without it, nothing else that is there counts.
-pub fn forget(state: &State) -> Result<(), RunError> {
-    for folder in [format!("{BESIDE}/log"), BESIDE.to_owned()] {
-        Below::new(state.blobs(), &folder).clear().map_err(change::failed)?;
+/// Whoever takes over removes what is recomputed.
+fn check_held(fence: &Fence) -> Result<(), RunError> {
+    match fence.newer().map_err(change::failed)? {
+        None => Ok(()),
+        Some(newer) => Err(EngineError::from(LogError::Fenced { own: fence.generation(), newer }).into()),
     }
-    sources::forget_copies(state);
+}
+
+/// Removes what a rebuild has left. The log first: without it, nothing else that is there counts.
+pub fn forget(blobs: &Arc<dyn Blobs>) -> Result<(), RunError> {
+    for folder in [format!("{BESIDE}/log"), BESIDE.to_owned()] {
+        Below::new(blobs.clone(), &folder).clear().map_err(change::failed)?;
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::RunError;
 use super::clock::Clock;
 use super::state::{HAS_FOLDER, State};
-use crate::jobfile::{GenerateSpec, HttpSpec, Job, SourceSpec};
+use crate::jobfile::{GenerateSpec, Job, SourceSpec};
 use caudal_connectors::generate::{Generator, Pace, Profile};
 use caudal_connectors::kafka::config::{SourceConfig, Start};
 use caudal_connectors::kafka::source::KafkaSource;
@@ -13,12 +13,8 @@ use caudal_pipeline::log::{LogError, streams_begun};
 use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::source::{Source, SourceError};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Where the local logs lie in a state folder, by stream.
-const INTAKE: &str = "intake";
-/// And in a stream's, the copy that a rebuild reads.
-const REBUILD: &str = "rebuild";
 
 /// What a job reads.
 #[derive(Default)]
@@ -35,15 +31,8 @@ pub struct Log {
     pub log: LocalLog,
     /// Batches that were cut off: nobody was promised them.
     pub torn: Vec<TornTail>,
-}
-
-/// Who reads a local log.
-#[derive(Clone, Copy)]
-pub enum Reader {
-    /// The process that has taken the state, as this generation: it has a log of its own.
-    Generation(u64),
-    /// Whoever recomputes beside it: a copy.
-    Rebuild,
+    /// Where the logs of all generations lie.
+    pub folder: PathBuf,
 }
 
 /// The sources of a job, but for its local logs.
@@ -66,43 +55,25 @@ pub fn build(job: &Job, state: &State, clock: &Clock) -> Result<Built, RunError>
     Ok(built)
 }
 
-/// The job's local logs, by stream; each becomes a source too.
+/// The job's local logs, by stream, of the process that has taken the state as this generation; each becomes a source too.
 pub fn local_logs(
     job: &Job,
     state: &State,
-    reader: Reader,
+    generation: u64,
     sources: &mut BTreeMap<u32, Arc<dyn Source>>,
 ) -> Result<BTreeMap<u32, Log>, RunError> {
     let mut logs = BTreeMap::new();
     for (stream, spec) in &job.sources {
         let SourceSpec::Http(spec) = spec else { continue };
-        let name = &job.plan.streams[*stream].name;
-        let (log, torn) = local_log(name, spec, state, reader).map_err(|error| RunError::Failed(error.to_string()))?;
-        sources.insert(*stream as u32, Arc::new(local_log::Source::new(log.clone(), name)));
-        logs.insert(*stream as u32, Log { log, torn });
+        let (name, position) = (&job.plan.streams[*stream].name, *stream as u32);
+        let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
+        let folder = state.folder().expect(HAS_FOLDER).join("intake").join(name);
+        let opened = LocalLog::open_generation(&folder, generation, options);
+        let (log, torn) = opened.map_err(|error| RunError::Failed(error.to_string()))?;
+        sources.insert(position, Arc::new(local_log::Source::new(log.clone(), name)));
+        logs.insert(position, Log { log, torn, folder });
     }
     Ok(logs)
-}
-
-fn local_log(
-    stream: &str,
-    spec: &HttpSpec,
-    state: &State,
-    reader: Reader,
-) -> Result<(LocalLog, Vec<TornTail>), local_log::LocalLogError> {
-    let options = Options { partitions: u16::try_from(spec.partitions).unwrap_or(u16::MAX), ..Options::default() };
-    let folder = state.folder().expect(HAS_FOLDER).join(INTAKE).join(stream);
-    match reader {
-        Reader::Generation(generation) => LocalLog::open_generation(&folder, generation, options),
-        Reader::Rebuild => LocalLog::open_copy(&folder, &folder.join(REBUILD), options),
-    }
-}
-
-/// Removes the copies that a rebuild has read.
-pub fn forget_copies(state: &State) {
-    let streams = state.folder().and_then(|folder| std::fs::read_dir(folder.join(INTAKE)).ok());
-    // What cannot be removed now is replaced by the next rebuild.
-    streams.into_iter().flatten().flatten().for_each(|stream| drop(std::fs::remove_dir_all(stream.path().join(REBUILD))));
 }
 
 fn kafka_source(config: &SourceConfig, stream: u32, state: &State) -> Result<KafkaSource, RunError> {

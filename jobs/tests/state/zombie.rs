@@ -12,7 +12,7 @@ caudal: 1
 name: posted
 streams:
   readings:
-    from: {http: {partitions: 1}}
+    from: {http: {partitions: 2}}
     id: /id
     event_time: {at: /at, format: rfc3339}
     lateness: 1h

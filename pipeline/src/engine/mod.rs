@@ -34,7 +34,7 @@ pub use status::{Finished, HeldBack, Phase, Status};
 use crate::bound::Ceilings;
 use crate::decode::TableRows;
 use crate::ledger::{Batch, Cursor, Ledger};
-use crate::log::{Bind, CommitLog, Fingerprint, LogError, LogRecord};
+use crate::log::{Bind, CommitLog, Fence, Fingerprint, LogError, LogRecord};
 use crate::operators::Tick;
 use crate::operators::collect::EpochPart;
 use crate::plan::{Plan, StreamInput};
@@ -213,6 +213,11 @@ impl Engine {
     /// This process's generation.
     pub fn generation(&self) -> u64 {
         self.log.generation()
+    }
+
+    /// This process's hold on the state.
+    pub fn fence(&self) -> &Fence {
+        self.log.fence()
     }
 
     /// Whether the job's input was closed for ever, by this process or an earlier one.

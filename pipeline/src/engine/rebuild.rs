@@ -116,9 +116,11 @@ pub struct Recomputed<'a> {
 }
 
 /// Puts what was recomputed in `beside`, whose engine is done, in the place of the state that `old` left, which must be
-/// drained too. Takes a generation, so whoever runs is fenced. The checkpoint in the log is the commit point.
+/// drained too, by generation `drained`: if that was taken over since, nothing happens. Takes the next one. The checkpoint
+/// in the log is the commit point.
 pub fn adopt(
     blobs: &Arc<dyn Blobs>,
+    drained: u64,
     old: Described<'_>,
     beside: &Arc<dyn Blobs>,
     new: Described<'_>,
@@ -127,7 +129,7 @@ pub fn adopt(
     let Recomputed { at, from, held } = *recomputed;
     let failed = |error: RunError| EngineError::Failed(format!("what was recomputed could not be taken over: {error}"));
     let refused = |why: &str| EngineError::Refused(why.into());
-    let (log, records) = CommitLog::open(blobs.clone())?;
+    let (log, records) = CommitLog::open_after(drained, blobs.clone())?;
     let generation = log.generation();
     let was = checkpoint::newest(blobs, generation, &records, |_| ()).map_err(EngineError::Refused)?;
     let (_, was, _, old_ledger) = was.ok_or_else(|| refused("the old job has left no checkpoint: run it with --drain"))?;

@@ -94,7 +94,20 @@ impl CommitLog {
     /// Takes the next generation, then reads every record that exists.
     pub fn open(blobs: Arc<dyn Blobs>) -> Result<(CommitLog, Vec<Slot>), LogError> {
         let generation = take_generation(&*blobs)?;
-        let mut log = CommitLog { fence: Fence { blobs, generation }, next_seq: 1, last_hash: 0 };
+        CommitLog::opened(Fence { blobs, generation })
+    }
+
+    /// The same for whoever holds generation `own`, and nothing if it does so no longer.
+    pub fn open_after(own: u64, blobs: Arc<dyn Blobs>) -> Result<(CommitLog, Vec<Slot>), LogError> {
+        let generation = own + 1;
+        if blobs.create(&generation_name(generation), &[])? == Created::Exists {
+            return Err(LogError::Fenced { own, newer: newest_generation(&*blobs)? });
+        }
+        CommitLog::opened(Fence { blobs, generation })
+    }
+
+    fn opened(fence: Fence) -> Result<(CommitLog, Vec<Slot>), LogError> {
+        let mut log = CommitLog { fence, next_seq: 1, last_hash: 0 };
         let records = log.read_on()?;
         Ok((log, records))
     }
