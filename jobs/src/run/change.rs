@@ -9,7 +9,7 @@
 //! new job.
 
 use super::clock::Clock;
-use super::events::{Changed, KeptInVain, SinkBegins, ViewBegins};
+use super::events::{Changed, KeptInVain, SinkBegins, SinkKeepsOtherwise, ViewBegins};
 use super::{Parts, RunError, Settings, Shared, State, Stop, difference, drive, fingerprint, prepare, sinks};
 use crate::jobfile::resolved::resolved;
 use crate::jobfile::{Job, SourceSpec, Surroundings, read};
@@ -52,12 +52,16 @@ pub fn failed(error: BlobError) -> RunError {
     RunError::Failed(error.to_string())
 }
 
-/// Keeps the job in its state, in the place of what an earlier start kept of it.
+/// Keeps the job in its state, in the place of what an earlier start kept of it, and says what its sinks now keep otherwise.
 pub fn keep(job: &Job, state: &State) -> Result<(), RunError> {
     let kept = Kept { file: job.file.clone(), text: resolved(job), files: job.files.clone() };
     let bytes = serde_json::to_vec(&kept).expect("texts are plain data");
     let (blobs, name) = (state.blobs(), name_of(fingerprint(job).job));
     if blobs.create(&name, &bytes).map_err(failed)? == Created::Exists && blobs.read(&name).map_err(failed)? != bytes {
+        // One that cannot be read is replaced too.
+        if let Ok(old) = self::kept(state, fingerprint(job).job) {
+            tell_kept_otherwise(&old, job);
+        }
         blobs.delete(&name).map_err(failed)?;
         blobs.create(&name, &bytes).map_err(failed)?;
     }
@@ -123,7 +127,15 @@ pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
     let was = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: Fingerprint { job: other, ..new } };
     engine::carry_over(&blobs, was, Described { plan: &job.plan, sinks: &new_sinks, fingerprint: new })?;
     Changed { job: &job.plan.name, removed: &removed }.emit();
+    tell_kept_otherwise(&old, job);
     Ok(())
+}
+
+/// Says which of the views that both have a sink of both keeps now, and did not, or not in this way.
+fn tell_kept_otherwise(old: &Job, job: &Job) {
+    for (sink, view) in difference::kept_otherwise(old, job) {
+        SinkKeepsOtherwise { job: &job.plan.name, sink, view }.emit();
+    }
 }
 
 impl Started<'_> {

@@ -40,6 +40,22 @@ pub fn removed(old: &Job, new: &Job) -> Vec<String> {
     names(&old.plan).difference(&names(&new.plan)).cloned().collect()
 }
 
+/// Of the sinks that both have, by name: the views of both that `new` keeps and `old` does not, or in another way.
+pub fn kept_otherwise<'n>(old: &Job, new: &'n Job) -> Vec<(&'n str, &'n str)> {
+    let mut found = Vec::new();
+    for sink in &new.sinks {
+        let Some(was) = old.sinks.iter().find(|was| was.name == sink.name) else { continue };
+        for kept in &sink.keep {
+            let view = &new.plan.views[kept.view].name;
+            let same = was.keep.iter().any(|was| old.plan.views[was.view].name == *view && was.emission == kept.emission);
+            if !same && old.plan.views.iter().any(|was| was.name == *view) {
+                found.push((&*sink.name, &**view));
+            }
+        }
+    }
+    found
+}
+
 /// Tables, streams and views by name, in the form that equal meanings share.
 struct Sections(BTreeMap<&'static str, BTreeMap<String, Json>>);
 

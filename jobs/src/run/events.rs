@@ -156,6 +156,27 @@ impl SinkBegins<'_> {
     }
 }
 
+/// A sink keeps a view of before that it did not keep, or not in this way.
+pub struct SinkKeepsOtherwise<'a> {
+    pub job: &'a str,
+    pub sink: &'a str,
+    pub view: &'a str,
+}
+
+impl SinkKeepsOtherwise<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let SinkKeepsOtherwise { job, sink, view } = self;
+        warn!(
+            caudal_job = job,
+            sink,
+            view,
+            "the sink keeps this view otherwise than before, and gets its rows as they change from now on: under another \
+             name it would get all that is still there"
+        );
+    }
+}
+
 /// Something went wrong but was survived.
 pub struct Alarm<'a> {
     pub job: &'a str,

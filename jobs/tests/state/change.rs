@@ -101,3 +101,24 @@ fn a_drain_finishes_what_was_bound_and_reads_nothing_more() {
     assert_eq!(again.ended().code(), Some(0), "{}", again.printed());
     assert_eq!(counted(&state, 0), Some(reached), "a second one finds nothing to do");
 }
+
+#[test]
+fn a_sink_that_keeps_more_than_before_says_what_it_lacks() {
+    let scratch = Scratch::new("keeps-more");
+    let state = scratch.0.join("state");
+    let keeps = |keep: &str| {
+        let job = format!("{NUMBERED}{SECONDS}sinks:\n  local: {{embedded: {{}}, keep: {keep}}}\n");
+        scratch.job(&job);
+        let mut run = Running::start(scratch.command(&state).arg("--drain"), scratch.0.join("run"));
+        assert_eq!(run.ended().code(), Some(0), "{}", run.printed());
+        run.printed()
+    };
+    let told =
+        |said: &str, view: &str| said.lines().any(|line| line.contains("keeps this view otherwise") && line.contains(view));
+    assert!(!keeps("[all]").contains("otherwise"));
+    let said = keeps("[all, seconds]");
+    assert!(told(&said, "seconds") && !told(&said, "\"all\""), "{said}");
+    assert!(!keeps("[all, seconds]").contains("otherwise"));
+    let said = keeps("{views: {all: {}, seconds: {rows: on_complete}}}");
+    assert!(told(&said, "seconds") && !told(&said, "\"all\""), "{said}");
+}
