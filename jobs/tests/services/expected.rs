@@ -83,7 +83,8 @@ impl Expected {
         for letter in &dead_letters.0 {
             let (_, partition, offset, _) = &letter.place;
             let messages = &self.messages.iter().find(|(name, _)| name == partition).expect("a known partition").1;
-            let message = messages.iter().find(|message| message.offset.0 == *offset).expect("a known offset");
+            let at = messages.binary_search_by_key(offset, |message| message.offset.0).expect("a known offset");
+            let message = &messages[at];
             assert_eq!((&letter.payload, &letter.key), (&message.payload, &message.key), "{partition:?}@{offset}");
         }
     }
