@@ -2,8 +2,10 @@
 
 use super::epochs::{self, Now};
 use super::{CURSORS, Engine, EngineError, InFlight, Phase};
+use crate::ledger::Cursor;
 use crate::time::{Epoch, Span};
 use crate::worker::Command;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Engine {
@@ -20,8 +22,16 @@ impl Engine {
     /// Whether every sink has written everything up to `epoch`.
     fn sinks_have_passed(&self, epoch: Epoch) -> bool {
         let cursors = self.cursors.lock().expect(CURSORS);
-        let has_passed = |name: &String| cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch));
-        self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(name))
+        self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(&cursors, name, epoch))
+    }
+
+    /// Whether the newest checkpoint knows which sinks have written everything up to `epoch`: a changed job, or one that is
+    /// recomputed, goes by that.
+    fn passing_is_saved(&self, epoch: Epoch) -> bool {
+        let cursors = self.cursors.lock().expect(CURSORS);
+        let saved =
+            |name: &String| self.checkpoint.kept.back().is_some_and(|(_, _, saved)| has_passed(&saved.cursors, name, epoch));
+        self.config.sinks.iter().all(|name| !has_passed(&cursors, name, epoch) || saved(name))
     }
 
     /// While draining, the last checkpoint waits for the sinks; a dead store would hold it for ever, so whoever drives
@@ -52,7 +62,11 @@ impl Engine {
         if to_complete {
             self.ended = true;
             self.last_epoch(now, true);
-        } else if saved == Some(self.last_opened.0) && self.checkpoint.is_sound() || self.last_opened.0 == Epoch(0) {
+        } else if self.last_opened.0 == Epoch(0)
+            || saved == Some(self.last_opened.0)
+                && self.checkpoint.is_sound()
+                && (self.ended || self.passing_is_saved(self.effects_end))
+        {
             if self.pruned()? {
                 self.phase = Phase::Done;
             }
@@ -92,4 +106,9 @@ impl Engine {
         };
         self.config.plan.views.iter().map(of).max().unwrap_or_default()
     }
+}
+
+/// Before the first epoch there is nothing to write.
+fn has_passed(cursors: &BTreeMap<String, Cursor>, name: &String, epoch: Epoch) -> bool {
+    epoch == Epoch(0) || cursors.get(name).is_some_and(|cursor| cursor.has_passed(epoch))
 }
