@@ -495,10 +495,11 @@ fn end(
     outcome: Result<(), RunError>,
 ) -> Result<(), RunError> {
     publish(&mut engine, shared);
-    let newer = outcome.is_err().then(|| engine.fence().newer()).and_then(Result::ok).flatten();
     // What a process that takes over does to its predecessor's files is not the reason.
-    let outcome =
-        newer.map_or(outcome, |newer| Err(EngineError::from(LogError::Fenced { own: engine.generation(), newer }).into()));
+    let outcome = outcome.map_err(|error| match engine.fence().check() {
+        Err(fenced @ LogError::Fenced { .. }) => EngineError::from(fenced).into(),
+        _ => error,
+    });
     // Requests that still wait are answered.
     drop(intakes);
     // Threads see that the run is over; sinks finish the write they are in.

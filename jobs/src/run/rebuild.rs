@@ -19,7 +19,7 @@ use caudal_pipeline::decode::TableRows;
 use caudal_pipeline::engine::{
     self, Described, Engine, EngineConfig, EngineError, Manifest, OPEN_EPOCHS_MAX, Phase, Recomputed, Retained, Standing, Status,
 };
-use caudal_pipeline::log::{Fence, Fingerprint, LogError};
+use caudal_pipeline::log::{Fence, Fingerprint};
 use caudal_pipeline::plan::{StreamInput, ViewPlan, WindowPlan};
 use caudal_pipeline::ports::below::Below;
 use caudal_pipeline::ports::blobs::Blobs;
@@ -382,10 +382,7 @@ struct Input {
 
 /// Whoever takes over removes what is recomputed.
 fn check_held(fence: &Fence) -> Result<(), RunError> {
-    match fence.newer().map_err(change::failed)? {
-        None => Ok(()),
-        Some(newer) => Err(EngineError::from(LogError::Fenced { own: fence.generation(), newer }).into()),
-    }
+    Ok(fence.check().map_err(EngineError::from)?)
 }
 
 /// Removes what a rebuild has left. The log first: without it, nothing else that is there counts.

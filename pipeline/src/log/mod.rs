@@ -78,6 +78,14 @@ impl Fence {
             Err(error) => Err(error),
         }
     }
+
+    /// An error once another process has taken over.
+    pub fn check(&self) -> Result<(), LogError> {
+        match self.newer()? {
+            Some(newer) => Err(LogError::Fenced { own: self.generation, newer }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The log of one process's generation.
@@ -149,9 +157,7 @@ impl CommitLog {
         let bytes = encode(seq, self.generation(), self.last_hash, record);
         let (name, blobs) = (slot_name(seq), &self.fence.blobs);
         let taken = blobs.create(&name, &bytes)? == Created::Exists && blobs.read(&name)? != bytes;
-        if let Some(newer) = self.fence.newer()? {
-            return Err(LogError::Fenced { own: self.generation(), newer });
-        }
+        self.fence.check()?;
         if taken {
             return Ok(None);
         }
