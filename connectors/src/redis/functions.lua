@@ -1,6 +1,8 @@
 -- Versioned writes. Everything here reads before it writes and is atomic; the newest version wins.
 -- A member begins {"start":…,"end":…,"state":…,"v":"<19 digits>"[,"expires":<ms>]: see member.rs.
 -- Each operation takes its keys, the arguments, and where in them its own begin.
+-- What is replaced is removed after the new is there: a key that becomes empty while its slot moves to another server
+-- can't be written here again, not even by the same call.
 
 local HEAD = '^{"start":[^,]+,"end":[^,]+,"state":"%a+","v":"%d+"'
 
@@ -50,8 +52,8 @@ local function rows(keys, args, first)
     local too_old = not stored and expires and expires <= now
     if not stale and not too_old then
       if stored ~= member then
-        if stored then redis.call('ZREM', key, stored) end
         redis.call('ZADD', key, score, member)
+        if stored then redis.call('ZREM', key, stored) end
       end
       written = written + 1
       if expires then longest = math.max(longest, expires) else endless = true end
@@ -146,9 +148,10 @@ local function board(keys, args, first)
   local follows = stored == previous or stored == version or (stored == '' and tonumber(previous) == 0)
   if how == 'follow' and not follows then return {'other', stored} end
   if how == 'replace' then
-    local lost_after = redis.call('HGET', asof, 'lost_after')
-    redis.call('DEL', unpack(keys))
-    if lost_after then redis.call('HSET', asof, 'lost_after', lost_after) end
+    for _, field in ipairs(redis.call('HKEYS', asof)) do
+      if field ~= 'v' and field ~= 'lost_after' then redis.call('HDEL', asof, field) end
+    end
+    if #keys > 1 then redis.call('DEL', unpack(keys, 2)) end
   end
   redis.call('HDEL', asof, 'page')
   local now = now_ms()
