@@ -15,3 +15,9 @@ pub mod recompute;
 pub mod run;
 pub mod serve;
 pub mod telemetry;
+
+/// In place of the system's: glibc gives many threads arenas of their own, each of which keeps the most that was ever
+/// needed in it, so that memory grew at a constant load. The C libraries within allocate from it too.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
