@@ -1,7 +1,7 @@
 //! `cargo xtask crash`: the trials of RELIABILITY.md, one row each, and the page made from what they found.
 //!
 //! A row is one or more tests that print their figures in lines, `figures {…}`. Their JSON is kept in
-//! `reliability/<row>.json` with commit, date, seed and command, whether it passed or not; the page is made from these
+//! `reliability/<row>.json` with commit, date, seed and number of runs, whether it passed or not; the page is made from these
 //! files alone, and a chart, `reliability/<row>.svg`, where the figures have a `series`.
 
 use crate::chart::{self, Series};
@@ -60,9 +60,11 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "consistency",
-        what: "the job bank among the same services, killed, stopped and taken over in the same way, while transfers come in",
-        must_show: "credits and debits, read from the board in Redis in one MULTI all the time, are never unequal; all that the row \
-                    `process` must show",
+        what: "the job bank among the same services, killed, stopped and taken over in the same way, while transfers come in; \
+               then on a Redis that Sentinels watch, and on a cluster, whose primary is killed with writes that its replica \
+               never saw",
+        must_show: "credits and debits, read from the board in Redis in one MULTI all the time, are never unequal, on a \
+                    primary that is killed and on the replica that takes its place neither; all that the row `process` must show",
         services: Some("kafka,redis,cassandra"),
         arguments: &["test", "--workspace", "--test", "services", "crash::consistency", "--", "--nocapture"],
         runs: 30,

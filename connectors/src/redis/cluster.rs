@@ -28,6 +28,8 @@ pub struct Cluster {
     job: String,
     slots: Slots,
     nodes: BTreeMap<String, Node>,
+    /// How often calls were sent elsewhere, as their slots had moved.
+    moves: u64,
 }
 
 /// Where the server sends a call.
@@ -44,7 +46,9 @@ impl Cluster {
         let mut failures = Vec::new();
         for seed in seeds {
             match seed.open().and_then(|mut connection| read_slots(&mut connection, seed)) {
-                Ok(slots) => return Ok(Cluster { login: seed.clone(), job: job.to_owned(), slots, nodes: BTreeMap::new() }),
+                Ok(slots) => {
+                    return Ok(Cluster { login: seed.clone(), job: job.to_owned(), slots, nodes: BTreeMap::new(), moves: 0 });
+                }
                 Err(stop @ SinkError::Stop(_)) => return Err(stop),
                 Err(failure) => failures.push(failure.to_string()),
             }
@@ -55,6 +59,11 @@ impl Cluster {
     /// One for each primary: a key with this tag is there.
     pub fn tags(&self) -> Vec<u32> {
         self.slots.tags()
+    }
+
+    /// How often slots turned out to have moved.
+    pub fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// Who has which slots.
@@ -88,6 +97,7 @@ impl Cluster {
                 moved = self.run_at(&primary, &indices, attempted, calls, &mut replies)?.or(moved);
             }
             if let Some(primary) = moved {
+                self.moves += 1;
                 self.read_slots_at(&primary)?;
             }
         }

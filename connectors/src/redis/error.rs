@@ -4,7 +4,7 @@ use caudal_pipeline::ports::sink::SinkError;
 use redis::{ErrorKind, RedisError};
 
 /// Codes of a server that is busy with itself and will be back.
-const PASSING: [&str; 13] = [
+const PASSING: [&str; 12] = [
     "LOADING",
     "READONLY",
     "MASTERDOWN",
@@ -16,7 +16,6 @@ const PASSING: [&str; 13] = [
     "MISCONF",
     "UNKILLABLE",
     "EXECABORT",
-    "NOSCRIPT",
     "FAILOVER",
 ];
 
@@ -58,7 +57,7 @@ pub fn refusal(error: &RedisError) -> Refusal {
 fn by_code(code: &str, details: &str) -> Refusal {
     let details = details.to_lowercase();
     match code {
-        _ if PASSING.contains(&code) && code != "NOSCRIPT" => Refusal::Passing,
+        _ if PASSING.contains(&code) => Refusal::Passing,
         "NOSCRIPT" => Refusal::FunctionsMissing,
         "NOAUTH" | "WRONGPASS" | "DENIED" => Refusal::Login,
         // A function that its user may not call, and a command that its user may not run.
@@ -94,7 +93,7 @@ pub fn sink_error(place: &str, attempted: &str, error: &RedisError) -> SinkError
     let said = format!("cannot {attempted} at {place}: {cause}");
     match refusal(error) {
         Refusal::Login if error.to_string().contains("certificate") => {
-            SinkError::Stop(format!("{said}; name the authority that signed the server's certificate in `tls`"))
+            SinkError::Stop(format!("{said}; name the authority that signed the server's certificate in `tls_ca`"))
         }
         Refusal::Login => SinkError::Stop(format!(
             "{said}; check user and password in the sink's url: the user needs +fcall +function|load (or +evalsha +script|load) and what they call, on the job's keys, and +scan where its rows are read back"

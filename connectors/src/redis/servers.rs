@@ -40,6 +40,14 @@ impl Servers {
         read.map_err(|error| SinkError::Stop(format!("cannot {attempted}: an answer of another kind: {error}")))
     }
 
+    /// How often keys turned out to be on another server than before.
+    pub fn moves(&self) -> u64 {
+        match self {
+            Servers::One(..) => 0,
+            Servers::Cluster(cluster) => cluster.moves(),
+        }
+    }
+
     /// For each primary beside that of the board a tag whose keys it has.
     pub fn tags(&self) -> Vec<u32> {
         match self {

@@ -59,10 +59,18 @@ impl RedisSink {
             server.run::<i64>("note a loss", &[lost])?;
         }
         let (calls, set_aside) = rows::calls(&self.context, &cut.rows, rows::MEMBER_BYTES_MAX);
-        for batch in batches(&calls) {
-            server.run::<i64>("write rows", batch)?;
+        loop {
+            let moves = server.moves();
+            for batch in batches(&calls) {
+                server.run::<i64>("write rows", batch)?;
+            }
+            self.mark(server, cut)?;
+            // A primary that was replaced and does not know it yet takes rows, which then are nowhere: the mark of its
+            // successor says nothing of this cut. So what slots have moved under is written again.
+            if server.moves() == moves {
+                break;
+            }
         }
-        self.mark(server, cut)?;
         if !cut.more {
             self.write_board(server, cut)?;
         }

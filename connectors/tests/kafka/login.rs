@@ -23,7 +23,7 @@ fn broker(address: &str, ca: &str, mechanism: &str, password: &str) -> Broker {
 
 #[test]
 fn logins_over_tls() {
-    let running = kafka::start(&KafkaOptions { sasl: true, tls: true }).unwrap();
+    let running = kafka::start(&KafkaOptions { sasl: true, tls: true, ..KafkaOptions::default() }).unwrap();
     let (address, ca) = (running.address.as_str(), kafka::ca(&running));
 
     let good = broker(address, &ca, "PLAIN", PASSWORD);

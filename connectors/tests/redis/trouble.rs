@@ -64,3 +64,22 @@ fn a_server_that_is_loading_is_waited_for() {
     sink.write(&cut(5, 6, vec![row("a", 1, 6)])).unwrap();
     assert_eq!(cli_at(&url, &["HGET", "{loading}:asof", "v"]), [v(6)]);
 }
+
+/// A primary that was made a replica refuses writes, and keeps what it has while it waits for its primary.
+#[test]
+fn a_server_that_was_set_down_is_waited_for() {
+    let server = service::start(&RedisOptions::default()).unwrap();
+    let url = format!("redis://{}", server.address);
+    let mut sink = RedisSink::new(config(&url), context("set-down"));
+    sink.prepare().unwrap();
+    sink.write(&cut(0, 5, vec![row("a", 1, 5)])).unwrap();
+    // Nobody is there.
+    assert_eq!(cli_at(&url, &["REPLICAOF", "127.0.0.1", "1"]), ["OK"]);
+    let refused = sink.write(&cut(5, 6, vec![row("a", 1, 6)]));
+    let Err(SinkError::Retry(said)) = refused else { panic!("{refused:?}") };
+    assert!(said.contains("READONLY"), "{said}");
+    assert_eq!(cli_at(&url, &["REPLICAOF", "NO", "ONE"]), ["OK"]);
+    sink.prepare().unwrap();
+    sink.write(&cut(5, 6, vec![row("a", 1, 6)])).unwrap();
+    assert_eq!(cli_at(&url, &["HGET", "{set-down}:asof", "v"]), [v(6)]);
+}
