@@ -64,8 +64,8 @@ pub fn commands(options: &[&str], text: &str) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-pub fn asof(options: &[&str]) -> BTreeMap<String, String> {
-    let lines = commands(options, "HGETALL {lost}:asof\n");
+pub fn asof(options: &[&str], job: &str) -> BTreeMap<String, String> {
+    let lines = commands(options, &format!("HGETALL {{{job}}}:asof\n"));
     lines.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
@@ -150,7 +150,7 @@ fn an_emptied_redis_and_one_that_restarts_from_nothing() {
     let running = Running::start(&job, &folder, 2);
     until_more(&running, 2_000);
     assert_eq!(commands(&options, "FLUSHALL\n"), ["OK"]);
-    until_restored(&running, 0, || asof(&options));
+    until_restored(&running, 0, || asof(&options, "lost"));
     until_more(&running, 500);
     // From now on it writes nothing down: all that is left after a restart is the moment before.
     assert_eq!(commands(&options, "CONFIG SET appendonly no\n"), ["OK"]);
@@ -158,13 +158,13 @@ fn an_emptied_redis_and_one_that_restarts_from_nothing() {
     server.process.kill();
     std::fs::remove_dir_all(server.folder.path().join("appendonlydir")).unwrap();
     service::restart(&mut server).unwrap();
-    until_restored(&running, 1, || asof(&options));
+    until_restored(&running, 1, || asof(&options, "lost"));
     until_more(&running, 500);
     assert_same(running, &folder, std::slice::from_ref(&options), &options);
 }
 
 /// Ends a primary after some writes that its replica never sees.
-fn kill_with_unsent_writes(
+pub fn kill_with_unsent_writes(
     running: &Running,
     primary: &mut xtask::services::Running,
     replica: &xtask::services::Running,
@@ -204,7 +204,7 @@ fn a_fail_over_by_sentinels_with_tls_and_password() {
     let began = Instant::now();
     let options = group::cli(&secured, &servers.replica);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    until_restored(&running, 0, || asof(&options));
+    until_restored(&running, 0, || asof(&options, "lost"));
     let recovered = began.elapsed();
     until_more(&running, 500);
     let rows = assert_same(running, &folder, std::slice::from_ref(&options), &options);
@@ -220,6 +220,13 @@ fn a_cluster_with_tls_and_password_that_moves_slots_and_loses_a_primary() {
     let (job, folder) = job("cluster", &redis);
     let running = Running::start(&job, &folder, 2);
     until_more(&running, 2_000);
+
+    // Functions that are gone are loaded again where they are missing.
+    for server in &servers[..3] {
+        assert_eq!(group::ask(&secured, server, &["FUNCTION", "FLUSH"]).unwrap().trim(), "OK");
+    }
+    until_more(&running, 1_000);
+    assert_eq!((hot(&running).state, hot(&running).retries), (SinkState::Ok, 0), "functions are loaded");
 
     // A slot on its way: its keys are asked for where it goes, until the map says so.
     let ask = |server: usize, command: &[&str]| group::ask(&secured, &servers[server], command).unwrap().trim().to_owned();
@@ -256,7 +263,7 @@ fn a_cluster_with_tls_and_password_that_moves_slots_and_loses_a_primary() {
     kill_with_unsent_writes(&running, &mut primaries[lost], &replicas[lost], &options[lost]);
     let began = Instant::now();
     let board = &options[board as usize];
-    until_restored(&running, losses, || asof(board));
+    until_restored(&running, losses, || asof(board, "lost"));
     let recovered = began.elapsed();
     until_more(&running, 500);
     let mut now: Vec<Vec<&str>> = options[..3].to_vec();

@@ -15,7 +15,10 @@ pub const VERSION: &str = "4.1.0";
 /// The login of a broker that asks for one.
 pub const USER: &str = "caudal";
 
-/// Its password.
+/// Another login, which with [`KafkaOptions::acls`] may do nothing yet.
+pub const READER: &str = "reader";
+
+/// The password of both.
 pub const PASSWORD: &str = "correct-horse";
 
 /// A cluster id; every cluster is alone on its ports.
@@ -24,10 +27,12 @@ const CLUSTER: &str = "Y2F1ZGFsLXRlc3RzLTAwMQ";
 /// How the clients' listener is secured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KafkaOptions {
-    /// Clients log in with [`USER`] and [`PASSWORD`], by PLAIN or SCRAM-SHA-256.
+    /// Clients log in with [`USER`] and [`PASSWORD`], by PLAIN or SCRAM-SHA-256; by PLAIN also as [`READER`].
     pub sasl: bool,
     /// The connection is TLS; the authority is [`ca`].
     pub tls: bool,
+    /// What a login may do is said by [`acl`]; [`USER`] may do everything. On the listener of [`inside`] everyone may.
+    pub acls: bool,
 }
 
 /// Starts a broker and returns once it serves clients.
@@ -78,6 +83,21 @@ fn serve(jars: &Path, folder: &Folder) -> Result<Process, StartError> {
 /// The PEM file of the authority that signed a TLS broker's certificate.
 pub fn ca(running: &Running) -> String {
     running.folder.path().join(certificates::CA).display().to_string()
+}
+
+/// Where brokers talk to one another, without login.
+pub fn inside(running: &Running) -> Result<String, StartError> {
+    let path = running.folder.path().join("server.properties");
+    let properties = std::fs::read_to_string(&path).map_err(|error| StartError(format!("{}: {error}", path.display())))?;
+    let address = properties.split("BROKER://").nth(1).and_then(|rest| rest.split(',').next());
+    address.map(str::to_owned).ok_or_else(|| StartError("the broker has no listener of its own".to_owned()))
+}
+
+/// Changes what logins may do, with the arguments of Kafka's own tool.
+pub fn acl(running: &Running, arguments: &[&str]) -> Result<String, StartError> {
+    let (class_path, inside) = (maven::class_path(&tools()?), inside(running)?);
+    let arguments = [&["--bootstrap-server", &inside], arguments].concat();
+    run(&java(&class_path, "org.apache.kafka.tools.AclCommand", &arguments), running.folder.path())
 }
 
 /// The folder of its jars, fetched if this is the first time.
@@ -149,8 +169,14 @@ fn properties(options: &KafkaOptions, folder: &Path, node: &Node) -> String {
         let login = "listener.name.clients";
         text += &format!(
             "{login}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
-             {login}.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
+             {login}.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\" user_{READER}=\"{PASSWORD}\";\n\
              {login}.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n"
+        );
+    }
+    if options.acls {
+        text += &format!(
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS;User:{USER}\n"
         );
     }
     if options.tls {

@@ -1,6 +1,8 @@
 //! The row `consistency`: bank, unchanged. Whoever reads balances and totals in one MULTI finds money neither made nor
 //! lost, whatever happens to the process meanwhile.
 
+mod failover;
+
 use super::feed::Feed;
 use super::lives::{Lives, Stage, Subject};
 use super::metrics::Counts;

@@ -19,6 +19,8 @@ const WINDOWS: &str = "-70";
 /// What one MULTI has answered: groups and members by view.
 pub struct Board {
     pub version: u64,
+    /// Whether the server has lost writes, which are not all written again yet.
+    pub lacks: bool,
     pub views: BTreeMap<String, Vec<(String, String)>>,
 }
 
@@ -29,18 +31,13 @@ pub fn watch(stage: &Arc<Stage>, job: &Job, check: impl Fn(&Board) + Send + 'sta
 
 /// The same at another server than the shared one.
 pub fn watch_at(stage: &Arc<Stage>, job: &Job, address: &str, check: impl Fn(&Board) + Send + 'static) -> Watch<Seen> {
-    let hot = job.sinks.iter().find(|sink| matches!(sink.store, StoreSpec::Redis(_))).expect("the job keeps rows there");
-    let views: Vec<(String, bool)> = hot
-        .keep
-        .iter()
-        .map(|kept| &job.plan.views[kept.view])
-        .map(|view| (view.name.clone(), view.window == WindowPlan::Unwindowed))
-        .collect();
-    let (name, shared) = (job.plan.name.clone(), stage.clone());
+    let (name, views, shared) = (job.plan.name.clone(), views(job), stage.clone());
     let connection = std::sync::Mutex::new(Connection::open(address));
     Watch::start(stage, PACE, Seen::default(), move |seen| {
         let mut connection = connection.lock().expect("one thread looks");
-        let Some(board) = board(&mut connection, &name, &views) else { return };
+        let answers = connection.ask(&asks_board(&name, &views));
+        let Some(board) = board(answers, &views) else { return };
+        assert!(!board.lacks, "no call was lost");
         shared.board(board.version);
         seen.look();
         seen.row("the board", "the board", board.version, &format!("{:?}", board.views));
@@ -52,14 +49,26 @@ pub fn watch_at(stage: &Arc<Stage>, job: &Job, address: &str, check: impl Fn(&Bo
     })
 }
 
-/// The board as of one moment; nothing while there is none.
-fn board(connection: &mut Connection, job: &str, views: &[(String, bool)]) -> Option<Board> {
+/// The views that a job keeps in Redis, and whether each has no windows.
+pub fn views(job: &Job) -> Vec<(String, bool)> {
+    let hot = job.sinks.iter().find(|sink| matches!(sink.store, StoreSpec::Redis(_))).expect("the job keeps rows there");
+    let views = hot.keep.iter().map(|kept| &job.plan.views[kept.view]);
+    views.map(|view| (view.name.clone(), view.window == WindowPlan::Unwindowed)).collect()
+}
+
+/// What asks for the board as of one moment.
+pub fn asks_board(job: &str, views: &[(String, bool)]) -> Vec<Vec<String>> {
     let mut commands = vec![words(&["MULTI"]), words(&["HGETALL", &format!("{{{job}}}:asof")])];
     commands.extend(views.iter().map(|(view, _)| words(&["HGETALL", &format!("{{{job}}}:latest:{view}")])));
     commands.push(words(&["EXEC"]));
-    let Some(Reply::List(answers)) = connection.ask(&commands).pop() else { panic!("EXEC answers a list") };
+    commands
+}
+
+/// The board in the answers; nothing while there is none.
+pub fn board(mut answers: Vec<Reply>, views: &[(String, bool)]) -> Option<Board> {
+    let Some(Reply::List(answers)) = answers.pop() else { panic!("EXEC answers a list") };
     let asof: BTreeMap<String, String> = answers[0].pairs().into_iter().collect();
-    assert!(!asof.contains_key("lost_after"), "no call was lost: {asof:?}");
+    let lacks = asof.contains_key("lost_after");
     let version = asof.get("v")?.parse().expect("a version is digits");
     let fields = |reply: &Reply| {
         let mut pairs = reply.pairs();
@@ -67,7 +76,7 @@ fn board(connection: &mut Connection, job: &str, views: &[(String, bool)]) -> Op
         pairs
     };
     let views = views.iter().zip(&answers[1..]).map(|((view, _), reply)| (view.clone(), fields(reply))).collect();
-    Some(Board { version, views })
+    Some(Board { version, lacks, views })
 }
 
 /// The newest windows of every group on the board.

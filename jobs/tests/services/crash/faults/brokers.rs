@@ -1,11 +1,11 @@
-//! Faults of Kafka: a broker that restarts, a leader that changes, a partition that is away by itself.
+//! Faults of Kafka: a broker that restarts, a leader that changes, a partition that is away by itself, a right taken back.
 
 use super::scene::{Places, Scene, asked, lasts, ms};
 use crate::broker;
 use crate::crash::process::readings;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use xtask::services::kafka::{self, KafkaOptions};
+use xtask::services::kafka::{self, KafkaOptions, PASSWORD, READER};
 use xtask::services::kafka_group::{self, IDS};
 
 /// A partition at whose end nothing comes for so long is idle.
@@ -86,4 +86,40 @@ fn a_partition_that_is_away_for_longer_than_it_may_be_idle() {
                "watermark moved meanwhile by s": after - before, "ms to recover": ms(recovered)}),
     );
     scene.end("the partition's absence");
+}
+
+/// A login that may not read any more ends the job, which says what to grant; granted again, it goes on.
+#[test]
+fn a_right_to_read_that_is_taken_back() {
+    let (seed, _) = asked();
+    let server = kafka::start(&KafkaOptions { sasl: true, acls: true, ..KafkaOptions::default() }).unwrap();
+    let of_reader =
+        ["--allow-principal", &format!("User:{READER}"), "--operation", "Read", "--operation", "Describe", "--topic", "*"];
+    let acl = |what: &[&str]| kafka::acl(&server, &[what, &of_reader].concat()).unwrap();
+    acl(&["--add"]);
+    let property = |name: &str, value: &str| format!("streams.readings.from.kafka.properties.{name}={value}");
+    let places = Places {
+        brokers: kafka::inside(&server).unwrap(),
+        set: vec![
+            property("bootstrap.servers", &server.address),
+            property("security.protocol", "SASL_PLAINTEXT"),
+            property("sasl.mechanism", "PLAIN"),
+            property("sasl.username", READER),
+            property("sasl.password", PASSWORD),
+        ],
+        ..Places::shared()
+    };
+    let mut scene = Scene::begin("reader", places, readings(seed));
+    acl(&["--remove", "--force"]);
+    let said = scene.ends(3, &["reading is not allowed", "grant READ on the topic to this login"]);
+    scene.start();
+    let at_start = scene.ends(3, &["may not be seen by this login", "grant DESCRIBE and READ"]);
+    acl(&["--add"]);
+    let recovered = scene.start_again();
+    scene.figure(
+        "permission revoked in kafka",
+        json!({"outcome": format!("stopped, exit code 3: {said}"),
+               "a start meanwhile": format!("exit code 3: {at_start}"), "ms to recover": ms(recovered)}),
+    );
+    scene.end("the right to read");
 }

@@ -22,7 +22,8 @@ fn a_disk_that_is_full_read_only_broken_or_slow() {
     full(&mut scene, time);
     full_and_asked_to_end(&mut scene);
     read_only(&mut scene);
-    fsync_fails(&mut scene);
+    fsync_fails(&mut scene, "file", 1);
+    fsync_fails(&mut scene, "folder", 2);
     slow(&mut scene, time);
     log_slot_taken(&mut scene);
     scene.end("faults of the disk");
@@ -82,12 +83,13 @@ fn read_only(scene: &mut Scene) {
 }
 
 /// After a failed fsync nobody knows what the disk holds: only a new start reads it again.
-fn fsync_fails(scene: &mut Scene) {
-    scene.shim.set(Fault::SyncFails, 1);
+fn fsync_fails(scene: &mut Scene, of: &str, kind: i64) {
+    scene.shim.set(Fault::SyncFails, kind);
     let said = scene.ends(1, &["Input/output error"]);
     scene.shim.set(Fault::SyncFails, 0);
     let recovered = scene.start_again();
-    scene.figure("fsync fails", json!({"outcome": format!("stopped, exit code 1: {said}"), "ms to recover": ms(recovered)}));
+    let figures = json!({"outcome": format!("stopped, exit code 1: {said}"), "ms to recover": ms(recovered)});
+    scene.figure(&format!("fsync of a {of} fails"), figures);
 }
 
 fn slow(scene: &mut Scene, time: Duration) {

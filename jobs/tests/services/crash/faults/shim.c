@@ -22,7 +22,7 @@ static struct {
     _Atomic int64_t full;          /* 1: there are `space` bytes left, and no more */
     _Atomic int64_t space;
     _Atomic int64_t read_only;     /* 1: nothing may be changed */
-    _Atomic int64_t sync_fails;    /* 1: fsync fails */
+    _Atomic int64_t sync_fails;    /* fsync fails, 1: of files, 2: of folders */
     _Atomic int64_t sync_delay_us; /* fsync takes so much longer */
     _Atomic int64_t clock_us;      /* the wall clock is so far ahead */
 } *control;
@@ -99,7 +99,9 @@ ssize_t write(int fd, const void *bytes, size_t count) {
 static int sync_with(int (*next)(int), int fd) {
     if (!control || !(control->sync_fails || control->sync_delay_us) || !is_file_within(fd)) return next(fd);
     if (control->sync_delay_us) usleep(control->sync_delay_us);
-    if (!control->sync_fails) return next(fd);
+    struct stat stat;
+    int kind = fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode) ? 2 : 1;
+    if (control->sync_fails != kind) return next(fd);
     errno = EIO;
     return -1;
 }
