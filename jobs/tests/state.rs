@@ -3,6 +3,8 @@
 use caudal_connectors::embedded::read::Store;
 use caudal_pipeline::log::{LogRecord, decode_record};
 use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -165,6 +167,14 @@ fn damage(path: &Path) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// What `/metrics` says of alarms.
+fn alarms(operators: SocketAddr) -> Option<u64> {
+    let mut stream = TcpStream::connect(operators).ok()?;
+    write!(stream, "GET /metrics HTTP/1.0\r\nhost: x\r\n\r\n").ok()?;
+    let text = zombie::answer(stream);
+    text.lines().find_map(|line| line.strip_prefix("caudal_alarms_total{caudal_job=\"numbered\"} ")?.parse().ok())
+}
+
 /// What happens to a disk that flips a bit, after a kill.
 #[test]
 fn a_damaged_checkpoint_is_passed_over_with_an_alarm_and_without_any_nothing_starts() {
@@ -177,13 +187,16 @@ fn a_damaged_checkpoint_is_passed_over_with_an_alarm_and_without_any_nothing_sta
     let newest = manifests(&state).split_off(1);
     newest.iter().for_each(|path| damage(path));
 
-    let mut second = Running::start(&mut scratch.command(&state), scratch.0.join("second"));
+    let operators = zombie::free();
+    let mut command = scratch.command(&state);
+    let mut second = Running::start(command.arg("--operators").arg(operators.to_string()), scratch.0.join("second"));
     second.until("it goes on", || counted(&state, reached));
     let printed = scratch.0.join("second");
     second.until("an alarm tells", || {
         let said = std::fs::read_to_string(&printed).unwrap();
         (said.contains("cannot be used") && said.contains("is damaged")).then_some(())
     });
+    second.until("the alarm is counted", || (alarms(operators)? >= 1).then_some(()));
     second.until("two checkpoints are whole again", || (manifests(&state).len() >= 2).then_some(()));
     drop(second);
     manifests(&state).iter().filter(|path| !newest.contains(path)).for_each(|path| damage(path));

@@ -326,6 +326,7 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
         ready => ready,
     };
     let (engine, sources, intakes) = ready?;
+    engine.fence().check().map_err(EngineError::from)?;
     rebuild::forget(&state.blobs())?;
     change::tell(&engine, job);
     let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });

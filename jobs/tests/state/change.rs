@@ -1,6 +1,7 @@
 //! A job file that changes between two runs on one state.
 
 use super::*;
+use std::collections::BTreeMap;
 
 /// A view of seconds, beside the one of all time.
 const SECONDS: &str = "  seconds: {from: readings, window: {tumbling: 1s}, group_by: [unit], select: {events: count(), newest: max(n), oldest: min(n)}}\n";
@@ -121,4 +122,45 @@ fn a_sink_that_keeps_more_than_before_says_what_it_lacks() {
     assert!(!keeps("[all, seconds]").contains("otherwise"));
     let said = keeps("{views: {all: {}, seconds: {rows: on_complete}}}");
     assert!(told(&said, "seconds") && !told(&said, "\"all\""), "{said}");
+}
+
+/// What the ledger has forgotten by then is told; from there on the new store has every window.
+#[test]
+fn a_sink_that_is_added_says_from_when_it_has_a_view_and_has_all_from_then_on() {
+    let scratch = Scratch::new("new-sink");
+    let state = scratch.0.join("state");
+    let job = NUMBERED.replace("lateness: 10s", "lateness: 1s");
+    let job = format!("{job}{SECONDS}sinks:\n  local: {{embedded: {{}}, retain: 4s}}\n");
+    scratch.job(&job);
+    let mut first = Running::start(&mut scratch.command(&state), scratch.0.join("first"));
+    let rows = || Store::open(&state.join("numbered/store.sqlite")).ok()?.all_rows("seconds").ok();
+    let oldest = |row: &serde_json::Map<String, serde_json::Value>| row["oldest"].as_u64().unwrap();
+    first.until("the first windows are forgotten", || (rows()?.iter().map(oldest).min()? > 500).then_some(()));
+    assert_eq!(first.terminate().code(), Some(0), "{}", first.printed());
+
+    let out = scratch.0.join("out");
+    scratch.job(&format!("{job}  files: {{file: {{folder: {}, format: ndjson}}, keep: [seconds]}}\n", out.display()));
+    let mut second = Running::start(&mut scratch.command(&state), scratch.0.join("second"));
+    let reached = rows().unwrap().iter().map(oldest).max().unwrap();
+    second.until("it goes on", || rows()?.iter().any(|row| oldest(row) > reached + 1_000).then_some(()));
+    assert_eq!(second.terminate().code(), Some(0), "{}", second.printed());
+    let said = second.printed();
+    let after =
+        said.lines().find_map(|line| line.split_once("the sink is new, and has of this view the windows that end after "));
+    let (_, after) = after.unwrap_or_else(|| panic!("{said}"));
+    let after: jiff::Timestamp = after.split_whitespace().next().unwrap().parse().unwrap();
+
+    let files = std::fs::read_dir(&out)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "ndjson"));
+    let lines: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let written = lines.lines().map(|line| serde_json::from_str::<serde_json::Map<_, _>>(line).unwrap());
+    let end = |row: &serde_json::Map<String, serde_json::Value>| row["window_end"].as_str().unwrap().parse().unwrap();
+    let written: BTreeMap<jiff::Timestamp, u64> = written.map(|row| (end(&row), oldest(&row))).collect();
+    let (begin, _) = written.first_key_value().expect("it has rows");
+    assert!(*begin > after && *begin <= after + jiff::SignedDuration::from_secs(1), "{begin} is not the first after {after}");
+    for row in rows().unwrap().iter().filter(|row| row["state"] == "complete") {
+        assert!(end(row) <= after || written.contains_key(&end(row)), "{row:?} is in the old store alone");
+    }
 }

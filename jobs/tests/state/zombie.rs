@@ -21,7 +21,7 @@ views:
   all: {from: readings, window: none, group_by: [unit], select: {events: count()}}
 ";
 
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -34,7 +34,7 @@ fn send(to: SocketAddr, id: u32) -> Option<TcpStream> {
 }
 
 /// All that is answered until the connection is closed.
-fn answer(mut stream: TcpStream) -> String {
+pub fn answer(mut stream: TcpStream) -> String {
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text);
     text

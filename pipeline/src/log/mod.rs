@@ -117,7 +117,13 @@ impl CommitLog {
     fn opened(fence: Fence) -> Result<(CommitLog, Vec<Slot>), LogError> {
         let mut log = CommitLog { fence, next_seq: 1, last_hash: 0 };
         let records = log.read_on()?;
-        Ok((log, records))
+        match records.first() {
+            // Only what a checkpoint holds is pruned.
+            Some((first, _)) if *first > 1 && !records.iter().any(|(_, record)| matches!(record, LogRecord::Checkpoint(_))) => {
+                Err(damaged(*first, "those before it are missing, and no checkpoint holds what they said".to_owned()))
+            }
+            _ => Ok((log, records)),
+        }
     }
 
     /// Reads every record that exists, and takes nothing: whoever holds the state goes on.
@@ -384,9 +390,13 @@ mod tests {
         for epoch in 1..=4 {
             log.append(&bind(epoch)).unwrap();
         }
+        let before = log.append(&checkpoint(2)).unwrap();
         prune(&*blobs, 3).unwrap();
-        let (_, records) = CommitLog::open(blobs).unwrap();
-        assert_eq!(records, [(3, bind(3)), (4, bind(4))]);
+        let (_, records) = CommitLog::open(blobs.clone()).unwrap();
+        assert_eq!(records, [(3, bind(3)), (4, bind(4)), (5, checkpoint(2))]);
+        blobs.delete(&slot_name(before)).unwrap();
+        let refused = CommitLog::open(blobs).map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("no checkpoint holds what they said"), "{refused}");
     }
 
     fn checkpoint(epoch: u64) -> LogRecord {
