@@ -229,6 +229,8 @@ impl Follower {
             let mut ranges: Vec<Range> = rules.iter().flat_map(|(_, rule)| rule.ranges()).collect();
             let dead_letters = self.dead_letters.then(|| dead_letters(cursor.epoch, end.epoch));
             ranges.extend(dead_letters.clone());
+            let begins = rules.iter().filter(|(_, rule)| cursor.epoch == Epoch(0) && rule.waits());
+            ranges.extend(begins.map(|(_, rule)| rule.passings()));
             let with_board = rules.iter().filter(|(kept, _)| boards && kept.board_groups_max > 0);
             ranges.extend(with_board.flat_map(|(_, rule)| rule.whole()));
             ((rules, every, dead_letters), ranges)
@@ -364,6 +366,9 @@ impl Between {
 
     /// Adds rows and dead letters from a key on, until they are `bytes_max` or more; returns the key to go on at.
     fn fill(&self, cut: &mut Cut, first: &Key, bytes_max: usize, passings: &mut Passings<'_>) -> Result<Option<Key>, RunError> {
+        for (_, rule) in self.rules.iter().filter(|(_, rule)| self.from.epoch == Epoch(0) && rule.waits()) {
+            passings.load_all(rule, &self.snapshot)?;
+        }
         let mut bytes = 0;
         let from_first = |range: Range| Range { from: range.from.max(first.clone()), ..range };
         let rows = self.rules.iter().flat_map(|(_, rule)| rule.ranges().into_iter().map(move |range| (Some(rule), range)));

@@ -148,12 +148,16 @@ impl Rule {
 
     /// Every row and passing of the view, for its board.
     pub fn whole(&self) -> [Range; 2] {
-        let (from, to) = (self.passing_key(EventTime::MIN), self.passing_key(EventTime::MAX));
-        [board::whole(self.view), Range { from, to, after: Epoch(0) }]
+        [board::whole(self.view), self.passings()]
+    }
+
+    /// Every passing of the view.
+    pub fn passings(&self) -> Range {
+        Range { from: self.passing_key(EventTime::MIN), to: self.passing_key(EventTime::MAX), after: Epoch(0) }
     }
 
     /// Whether rows wait for the watermark.
-    fn waits(&self) -> bool {
+    pub fn waits(&self) -> bool {
         matches!(self.emission, Emission::OnComplete | Emission::OnFinal)
     }
 
@@ -217,6 +221,16 @@ impl<'a> Passings<'a> {
             if wanted.contains(&key) {
                 self.known.extend(Passing::of(&stored).map(|passing| (key, passing)));
             }
+        }
+        Ok(())
+    }
+
+    /// Makes all passings known that are written down. A cursor that has passed nothing needs them: what early epochs
+    /// said is forgotten once all others have passed them.
+    pub fn load_all(&mut self, rule: &Rule, snapshot: &Snapshot) -> Result<(), RunError> {
+        for entry in snapshot.scan(&rule.passings()) {
+            let (key, stored) = entry?;
+            self.known.extend(Passing::of(&stored).map(|passing| (key, passing)));
         }
         Ok(())
     }

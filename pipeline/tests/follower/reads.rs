@@ -130,3 +130,35 @@ fn a_cut_is_as_of_one_epoch() {
         assert_eq!(ledger.end(), Epoch(3), "the ledger went on during the cut");
     }
 }
+
+/// Symptom: a sink that was added wrote complete rows with later versions than the others had, and what was written again
+/// for those had them from then on. Cause: what an epoch said is forgotten once all have passed it; a new cursor then took
+/// the first epoch that was left for the one in which a row had become due, and wrote that down over what was known.
+#[test]
+fn a_sink_that_is_added_has_the_versions_of_the_others() {
+    let (_, ledger) = ledger();
+    let (mut old, mut new) = (follower(&[(TUMBLING, Emission::OnComplete)]), follower(&[(TUMBLING, Emission::OnComplete)]));
+    ledger.append(batch(1, 0, &[(TUMBLING, 1, 20, 1), (TUMBLING, 2, 40, 1)]));
+    ledger.append(batch(2, 30, &[]));
+    ledger.append(batch(3, 50, &[]));
+    let versions = |cut: &Cut| cut.rows.iter().map(|row| row.version).collect::<Vec<_>>();
+    let (cut, passed) = old.cut(&ledger, &Cursor::default()).unwrap().unwrap();
+    let due = [Version(2 * SECOND), Version(3 * SECOND)];
+    assert_eq!(versions(&cut), due);
+    for sealed in [false, true] {
+        if sealed {
+            seal(&ledger);
+        }
+        ledger.forget_epochs_before(Epoch(4));
+        ledger.append(batch(4 + u64::from(sealed), 60, &[]));
+        let (cut, _) = new.cut(&ledger, &Cursor::default()).unwrap().unwrap();
+        assert_eq!(versions(&cut), due, "sealed: {sealed}");
+        let (mut cursor, mut again) = (passed.lost(), Vec::new());
+        while cursor.republication.is_some() {
+            let (cut, next) = old.cut(&ledger, &cursor).unwrap().unwrap();
+            again.extend(versions(&cut));
+            cursor = next;
+        }
+        assert_eq!(again, due, "written again, sealed: {sealed}");
+    }
+}
