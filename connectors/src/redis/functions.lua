@@ -143,8 +143,9 @@ local function board(keys, args, first)
   local how, limit = args[first + MARK], tonumber(args[first + MARK + 1])
   local stored = redis.call('HGET', asof, 'v') or ''
   if lacks(asof, args, first, stored) then return {'lost', stored} end
-  if ends then redis.call('HDEL', asof, 'lost_after') end
   if stored > version then return {'newer', stored} end
+  -- Not by a call that comes late: what was lost since is not written again yet.
+  if ends then redis.call('HDEL', asof, 'lost_after') end
   local follows = stored == previous or stored == version or (stored == '' and tonumber(previous) == 0)
   if how == 'follow' and not follows then return {'other', stored} end
   if how == 'replace' then
