@@ -77,7 +77,10 @@ fn a_rebuild_leaves_what_the_new_job_would_have_written_and_nothing_else() {
     assert!(said.contains("streams.readings.where: n >= 0 → n >= 60") && said.contains("--rebuild"), "{said}");
     let (code, said) = until_end(&scratch, &state, &["--rebuild"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("twice the disk") && said.contains("recomputed:"), "{said}");
+    assert!(
+        said.contains("in memory, which no limit bounds") && said.contains("twice the disk") && said.contains("recomputed:"),
+        "{said}"
+    );
     assert!(!state.join("numbered/blobs/rebuild").exists() || list(&state.join("numbered/blobs/rebuild")) == 0);
     let (code, said) = until_end(&scratch, &fresh, &[]);
     assert_eq!(code, Some(0), "{said}");
