@@ -366,9 +366,6 @@ impl Between {
 
     /// Adds rows and dead letters from a key on, until they are `bytes_max` or more; returns the key to go on at.
     fn fill(&self, cut: &mut Cut, first: &Key, bytes_max: usize, passings: &mut Passings<'_>) -> Result<Option<Key>, RunError> {
-        for (_, rule) in self.rules.iter().filter(|(_, rule)| self.from.epoch == Epoch(0) && rule.waits()) {
-            passings.load_all(rule, &self.snapshot)?;
-        }
         let mut bytes = 0;
         let from_first = |range: Range| Range { from: range.from.max(first.clone()), ..range };
         let rows = self.rules.iter().flat_map(|(_, rule)| rule.ranges().into_iter().map(move |range| (Some(rule), range)));
@@ -379,7 +376,7 @@ impl Between {
                     return Ok(Some(key));
                 }
                 let added = match rule {
-                    Some(rule) => owed(rule, &key, &stored, passings).map(|row| cut.rows.push(row)),
+                    Some(rule) => owed(rule, &key, &stored, passings, &self.snapshot)?.map(|row| cut.rows.push(row)),
                     None => dead_letter(&stored).map(|row| cut.dead_letters.push(row)),
                 };
                 if added.is_some() {
@@ -392,13 +389,20 @@ impl Between {
 }
 
 /// The row, if it is due.
-fn owed(rule: &Rule, key: &Key, stored: &Stored, passings: &mut Passings<'_>) -> Option<Row> {
-    let (key, value) = (key.as_row()?, value(stored)?);
-    let passing = match rule.owes(key.end, stored.epoch, &value)? {
-        Effect::Change => None,
-        Effect::Passing => Some(passings.find(rule, key.end)),
+fn owed(
+    rule: &Rule,
+    key: &Key,
+    stored: &Stored,
+    passings: &mut Passings<'_>,
+    snapshot: &Snapshot,
+) -> Result<Option<Row>, RunError> {
+    let Some((key, value)) = key.as_row().zip(value(stored)) else { return Ok(None) };
+    let passing = match rule.owes(key.end, stored.epoch, &value) {
+        None => return Ok(None),
+        Some(Effect::Change) => None,
+        Some(Effect::Passing) => Some(passings.find_kept(rule, key.end, stored.epoch, snapshot)?),
     };
-    Some(rule.row(key, stored, value, passing))
+    Ok(Some(rule.row(key, stored, value, passing)))
 }
 
 /// A row's value; `None` if its key was taken away.

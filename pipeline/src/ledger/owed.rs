@@ -189,18 +189,38 @@ pub(super) struct Passings<'a> {
     after: Epoch,
     end: Epoch,
     known: BTreeMap<Key, Passing>,
+    /// Those of them that nobody has written down.
+    found: BTreeMap<Key, Passing>,
 }
 
 impl<'a> Passings<'a> {
     pub fn new(ledger: &'a Ledger, after: Epoch, end: Epoch) -> Passings<'a> {
-        Passings { ledger, after, end, known: BTreeMap::new() }
+        Passings { ledger, after, end, known: BTreeMap::new(), found: BTreeMap::new() }
     }
 
     /// Of rows that end at `end`, which passed after the cursor.
     pub fn find(&mut self, rule: &Rule, end: EventTime) -> Passing {
-        let (ledger, after, to) = (self.ledger, self.after, self.end);
-        let find = || ledger.first_passed(rule.stream, end.plus(rule.delay), after, to);
-        *self.known.entry(rule.passing_key(end)).or_insert_with(find)
+        let key = rule.passing_key(end);
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let found = self.ledger.first_passed(rule.stream, end.plus(rule.delay), self.after, self.end);
+        self.known.insert(key.clone(), found);
+        self.found.insert(key, found);
+        found
+    }
+
+    /// The same for a cursor that may have passed nothing: what early epochs said is forgotten once all other cursors have
+    /// passed them, and what they found then is written down. Not what was due by another rule, before a rebuild.
+    pub fn find_kept(&mut self, rule: &Rule, end: EventTime, changed: Epoch, snapshot: &Snapshot) -> Result<Passing, RunError> {
+        if self.after == Epoch(0) && !self.known.contains_key(&rule.passing_key(end)) {
+            let (from, to) = (rule.passing_key(end), rule.passing_key(EventTime(end.0.saturating_add(1))));
+            let kept = snapshot.scan(&Range { from: from.clone(), to, after: Epoch(0) }).next().transpose()?;
+            let kept = kept.filter(|(key, _)| *key == from).and_then(|(_, stored)| Passing::of(&stored));
+            let kept = kept.filter(|kept| kept.watermark >= end.plus(rule.delay) && kept.epoch >= changed);
+            self.known.extend(kept.map(|kept| (from, kept)));
+        }
+        Ok(self.find(rule, end))
     }
 
     /// Of rows that may have passed earlier; `None` if nobody has written it down.
@@ -225,19 +245,8 @@ impl<'a> Passings<'a> {
         Ok(())
     }
 
-    /// Makes all passings known that are written down. A cursor that has passed nothing needs them: what early epochs
-    /// said is forgotten once all others have passed them.
-    pub fn load_all(&mut self, rule: &Rule, snapshot: &Snapshot) -> Result<(), RunError> {
-        for entry in snapshot.scan(&rule.passings()) {
-            let (key, stored) = entry?;
-            self.known.extend(Passing::of(&stored).map(|passing| (key, passing)));
-        }
-        Ok(())
-    }
-
     /// What was found, to be kept.
     pub fn into_found(self) -> BTreeMap<Key, Passing> {
-        let after = self.after;
-        self.known.into_iter().filter(|(_, passing)| passing.epoch > after).collect()
+        self.found
     }
 }

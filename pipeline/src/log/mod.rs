@@ -117,13 +117,7 @@ impl CommitLog {
     fn opened(fence: Fence) -> Result<(CommitLog, Vec<Slot>), LogError> {
         let mut log = CommitLog { fence, next_seq: 1, last_hash: 0 };
         let records = log.read_on()?;
-        match records.first() {
-            // Only what a checkpoint holds is pruned.
-            Some((first, _)) if *first > 1 && !records.iter().any(|(_, record)| matches!(record, LogRecord::Checkpoint(_))) => {
-                Err(damaged(*first, "those before it are missing, and no checkpoint holds what they said".to_owned()))
-            }
-            _ => Ok((log, records)),
-        }
+        Ok((log, records))
     }
 
     /// Reads every record that exists, and takes nothing: whoever holds the state goes on.
@@ -177,6 +171,11 @@ impl CommitLog {
         let mut found = self.unread()?;
         if self.next_seq == 1 {
             found.drain(..strays(&found));
+            let has_checkpoint = || found.iter().any(|read| matches!(read.decoded.record, LogRecord::Checkpoint(_)));
+            if let Some(first) = found.first().filter(|first| first.seq > 1 && !has_checkpoint()) {
+                // Only what a checkpoint holds is pruned.
+                return Err(damaged(first.seq, "those before it are missing, and no checkpoint holds what they said"));
+            }
         }
         let mut records = Vec::new();
         for Read { seq, hash, decoded } in found {
