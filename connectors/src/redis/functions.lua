@@ -1,8 +1,8 @@
 -- Versioned writes. Everything here reads before it writes and is atomic; the newest version wins.
 -- A member begins {"start":…,"end":…,"state":…,"v":"<19 digits>"[,"expires":<ms>]: see member.rs.
 -- Each operation takes its keys, the arguments, and where in them its own begin.
--- What is replaced is removed after the new is there: a key that becomes empty while its slot moves to another server
--- can't be written here again, not even by the same call.
+-- What is replaced goes after the new is there: a key that becomes empty while its slot moves to another server can't be
+-- written here again, not even by the same call. A board that this happens to keeps its version, and is written anew.
 
 local HEAD = '^{"start":[^,]+,"end":[^,]+,"state":"%a+","v":"%d+"'
 
@@ -156,12 +156,9 @@ local function board(keys, args, first)
   end
   redis.call('HDEL', asof, 'page')
   local now = now_ms()
-  local frontiers = tonumber(args[first + MARK + 2])
-  local i = first + MARK + 3
-  for _ = 1, frontiers do
-    redis.call('HSET', asof, args[i], args[i + 1])
-    i = i + 2
-  end
+  local frontiers = first + MARK + 3
+  local i = frontiers + 2 * tonumber(args[first + MARK + 2])
+  local groups_at = i
   local hashes = {}
   while i <= #args do
     local key, view, group, expires, member = keys[tonumber(args[i])], args[i + 1], args[i + 2], tonumber(args[i + 3]), args[i + 4]
@@ -188,5 +185,7 @@ local function board(keys, args, first)
     i = i + 5
   end
   for key, hash in pairs(hashes) do prolong(key, hash.before, hash.longest, hash.endless, now) end
+  -- Last: whoever reads this version reads its rows.
+  for n = frontiers, groups_at - 1, 2 do redis.call('HSET', asof, args[n], args[n + 1]) end
   return {'written', stored}
 end

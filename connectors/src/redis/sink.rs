@@ -14,6 +14,9 @@ use caudal_pipeline::time::EventTime;
 /// Calls sent before their replies are awaited.
 const BATCH_CALLS_MAX: usize = 512;
 
+/// How often a cut is written while slots move, before the sink begins anew.
+const PASSES_MAX: usize = 4;
+
 /// Bytes sent before replies are awaited; one call may be larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
@@ -53,28 +56,31 @@ impl RedisSink {
     }
 
     fn write_cut(&self, server: &mut Servers, cut: &Cut) -> Result<Vec<SetAside>, SinkError> {
+        let (calls, set_aside) = rows::calls(&self.context, &cut.rows, rows::MEMBER_BYTES_MAX);
+        for _ in 0..PASSES_MAX {
+            let moves = server.moves();
+            self.pass(server, cut, &calls)?;
+            // A primary that was replaced and does not know it yet takes what it is sent, which then is nowhere: the mark
+            // of its successor says nothing of this cut. So a cut under which slots have moved is written again.
+            if server.moves() == moves {
+                return Ok(set_aside);
+            }
+        }
+        Err(SinkError::Retry(format!("slots of the cluster at {} keep moving", self.config.place())))
+    }
+
+    /// Writes all of a cut; what is there already is left as it is.
+    fn pass(&self, server: &mut Servers, cut: &Cut, calls: &[Call]) -> Result<(), SinkError> {
         if cut.republished.is_some_and(|republished| republished.begins) {
             // First of all: should we end now, whoever comes next finds that it has to begin.
             let lost = mark::lost(keys::asof(&self.context.job));
             server.run::<i64>("note a loss", &[lost])?;
         }
-        let (calls, set_aside) = rows::calls(&self.context, &cut.rows, rows::MEMBER_BYTES_MAX);
-        loop {
-            let moves = server.moves();
-            for batch in batches(&calls) {
-                server.run::<i64>("write rows", batch)?;
-            }
-            self.mark(server, cut)?;
-            // A primary that was replaced and does not know it yet takes rows, which then are nowhere: the mark of its
-            // successor says nothing of this cut. So what slots have moved under is written again.
-            if server.moves() == moves {
-                break;
-            }
+        for batch in batches(calls) {
+            server.run::<i64>("write rows", batch)?;
         }
-        if !cut.more {
-            self.write_board(server, cut)?;
-        }
-        Ok(set_aside)
+        self.mark(server, cut)?;
+        if cut.more { Ok(()) } else { self.write_board(server, cut) }
     }
 
     /// Marks each primary of a cluster, and a page on the board.
