@@ -18,6 +18,6 @@ pub mod telemetry;
 
 /// In place of the system's: glibc gives many threads arenas of their own, each of which keeps the most that was ever
 /// needed in it, so that memory grew at a constant load. The C libraries within allocate from it too.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(fuzzing)))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

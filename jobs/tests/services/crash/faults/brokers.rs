@@ -93,10 +93,13 @@ fn a_partition_that_is_away_for_longer_than_it_may_be_idle() {
 fn a_right_to_read_that_is_taken_back() {
     let (seed, _) = asked();
     let server = kafka::start(&KafkaOptions { sasl: true, acls: true, ..KafkaOptions::default() }).unwrap();
-    let of_reader =
-        ["--allow-principal", &format!("User:{READER}"), "--operation", "Read", "--operation", "Describe", "--topic", "*"];
-    let acl = |what: &[&str]| kafka::acl(&server, &[what, &of_reader].concat()).unwrap();
-    acl(&["--add"]);
+    let reader = format!("User:{READER}");
+    let acl = |what: &[&str], operation: &str| {
+        let of_reader = ["--allow-principal", &reader, "--topic", "*", "--operation", operation];
+        kafka::acl(&server, &[what, &of_reader].concat()).unwrap();
+    };
+    let granted = || ["Read", "Describe"].iter().for_each(|operation| acl(&["--add"], operation));
+    granted();
     let property = |name: &str, value: &str| format!("streams.readings.from.kafka.properties.{name}={value}");
     let places = Places {
         brokers: kafka::inside(&server).unwrap(),
@@ -110,11 +113,12 @@ fn a_right_to_read_that_is_taken_back() {
         ..Places::shared()
     };
     let mut scene = Scene::begin("reader", places, readings(seed));
-    acl(&["--remove", "--force"]);
+    acl(&["--remove", "--force"], "Read");
     let said = scene.ends(3, &["reading is not allowed", "grant READ on the topic to this login"]);
+    acl(&["--remove", "--force"], "Describe");
     scene.start();
     let at_start = scene.ends(3, &["may not be seen by this login", "grant DESCRIBE and READ"]);
-    acl(&["--add"]);
+    granted();
     let recovered = scene.start_again();
     scene.figure(
         "permission revoked in kafka",
