@@ -202,7 +202,9 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
     eprintln!("{}: {runs} {} from seed {}", row.name, row.unit, settings.seed);
     // What is tried is what is here now, whatever is committed while it runs.
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]).lines().count();
+    let beside = [":!reliability", ":!RELIABILITY.md"];
+    let status = [&["status", "--porcelain", "--untracked-files=no", "--", "."], &beside[..]].concat();
+    let changed = said("git", &status).lines().count();
     let mut command = shell::command(env!("CARGO"));
     if let Some(services) = row.services {
         command.args(["xtask", "services", "--only", services, "--", env!("CARGO")]);
