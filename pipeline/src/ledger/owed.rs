@@ -213,12 +213,13 @@ impl<'a> Passings<'a> {
     /// The same for a cursor that may have passed nothing: what early epochs said is forgotten once all other cursors have
     /// passed them, and what they found then is written down. Not what was due by another rule, before a rebuild.
     pub fn find_kept(&mut self, rule: &Rule, end: EventTime, changed: Epoch, snapshot: &Snapshot) -> Result<Passing, RunError> {
-        if self.after == Epoch(0) && !self.known.contains_key(&rule.passing_key(end)) {
-            let (from, to) = (rule.passing_key(end), rule.passing_key(EventTime(end.0.saturating_add(1))));
-            let kept = snapshot.scan(&Range { from: from.clone(), to, after: Epoch(0) }).next().transpose()?;
-            let kept = kept.filter(|(key, _)| *key == from).and_then(|(_, stored)| Passing::of(&stored));
-            let kept = kept.filter(|kept| kept.watermark >= end.plus(rule.delay) && kept.epoch >= changed);
-            self.known.extend(kept.map(|kept| (from, kept)));
+        let key = rule.passing_key(end);
+        if self.after == Epoch(0) && !self.known.contains_key(&key) {
+            self.load(rule, snapshot, &BTreeSet::from([end]))?;
+            let is_of_now = |kept: &Passing| kept.watermark >= end.plus(rule.delay) && kept.epoch >= changed;
+            if self.known.get(&key).is_some_and(|kept| !is_of_now(kept)) {
+                self.known.remove(&key);
+            }
         }
         Ok(self.find(rule, end))
     }
