@@ -104,7 +104,7 @@ pub struct Started<'a> {
 
 /// Makes the state of the job `other` that of the one that starts, where that alters nothing that was promised.
 pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
-    let Started { job, state, .. } = *started;
+    let Started { job, state, shared, .. } = *started;
     let old = kept(state, other)?;
     let differences = difference::between(&old, job);
     if !differences.is_empty() {
@@ -125,6 +125,7 @@ pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
     let new = fingerprint(job);
     let (old_sinks, new_sinks) = (sinks_of(&old), sinks_of(job));
     let was = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: Fingerprint { job: other, ..new } };
+    shared.hold.take_anew();
     engine::carry_over(&blobs, was, Described { plan: &job.plan, sinks: &new_sinks, fingerprint: new })?;
     Changed { job: &job.plan.name, removed: &removed }.emit();
     tell_kept_otherwise(&old, job);
@@ -143,7 +144,7 @@ impl Started<'_> {
     /// Returns the hold on the state that this takes.
     pub fn drain(&self, old: &Job, with_sinks: bool) -> Result<Fence, RunError> {
         let Started { state, settings, shared, clock, .. } = *self;
-        let of_old = Shared::new(Arc::new(old.plan.clone()), settings.state.clone());
+        let of_old = shared.of_old(Arc::new(old.plan.clone()));
         let settings = Settings { close: false, ..settings.clone() };
         let sinks = sinks::build(old, state.folder())?;
         let started = Started { job: old, state, settings: &settings, shared: &of_old, clock };

@@ -15,6 +15,7 @@ mod difference;
 mod discovery;
 mod durations;
 mod events;
+mod hold;
 mod intake;
 mod rebuild;
 mod sinks;
@@ -39,6 +40,7 @@ use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
+use hold::Hold;
 use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -149,6 +151,7 @@ pub struct Shared {
     pub state: Place,
     /// How long its steps take.
     pub durations: Arc<Durations>,
+    hold: Hold,
     memory_bound: OnceLock<u64>,
     status: Mutex<Published>,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
@@ -177,11 +180,21 @@ const LOCK: &str = "no thread panics while it holds shared figures";
 impl Shared {
     /// For a job whose state is in `state`.
     pub fn new(plan: Arc<Plan>, state: impl Into<Place>) -> Arc<Shared> {
+        Shared::held_as(Hold::default(), plan, state.into())
+    }
+
+    /// For the job that was, in the place of the one that starts on its state.
+    fn of_old(&self, plan: Arc<Plan>) -> Arc<Shared> {
+        Shared::held_as(self.hold.clone(), plan, self.state.clone())
+    }
+
+    fn held_as(hold: Hold, plan: Arc<Plan>, state: Place) -> Arc<Shared> {
         Arc::new(Shared {
             durations: Arc::new(Durations::of(&plan.name)),
+            hold,
             memory_bound: OnceLock::new(),
             plan,
-            state: state.into(),
+            state,
             status: Mutex::default(),
             sinks: Mutex::default(),
             discovery: Mutex::default(),
@@ -197,6 +210,11 @@ impl Shared {
     /// The newest figures.
     pub fn published(&self) -> Published {
         self.status.lock().expect(LOCK).clone()
+    }
+
+    /// Whether another process has taken the job's state. Asks the state, so it may wait.
+    pub fn is_lost(&self) -> bool {
+        self.hold.is_lost()
     }
 
     /// Memory that the job can need at most, bytes: known once it runs, and if its limits bound it.
@@ -388,8 +406,10 @@ fn prepare(started: &change::Started<'_>, sinks: &[sinks::Prepared], attached: O
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
     let tables = Tables::new(&job.plan.tables, &config.tables).map_err(|mistakes| RunError::Refused(mistakes.join("\n")))?;
+    shared.hold.take_anew();
     let claim = Claim::take(&config)?;
     let fence = claim.fence().clone();
+    shared.hold.take(&fence);
     let logs = sources::local_logs(job, state, fence.generation(), &mut config.sources)?;
     let folders: Vec<PathBuf> = logs.values().map(|log| log.folder.clone()).collect();
     for (stream, log) in &logs {

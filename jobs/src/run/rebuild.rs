@@ -79,6 +79,7 @@ impl Started<'_> {
         let was_job = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: is_of_old };
         let is_job = Described { plan: &self.job.plan, sinks: &new_sinks, fingerprint: new };
         let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held };
+        self.shared.hold.take_anew();
         let rebuilt = engine::adopt(&blobs, fence.generation(), was_job, &port, is_job, &recomputed)?;
         RebuildEnds { job: &self.job.plan.name, rebuilt, removed: &removed }.emit();
         forget(&blobs)

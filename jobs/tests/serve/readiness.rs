@@ -2,7 +2,7 @@
 
 use crate::harness::{FAULTY, Folder, POSTED, Run, loopback, request, until};
 use caudal_jobs::run::{Shared, Stop};
-use caudal_jobs::serve::operators;
+use caudal_jobs::serve::{PublicPort, operators};
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -46,6 +46,29 @@ fn a_source_that_does_not_answer_is_named() {
     let text = run.get("/metrics").1;
     assert!(text.contains(r#"caudal_source_up{caudal_job="posted",stream="readings"} 0"#), "{text}");
     let _ = run.stop(Stop::Force);
+}
+
+#[test]
+fn nothing_is_told_of_a_job_that_another_process_has_taken() {
+    let (folder, others) = (Folder::new("taken"), Folder::new("beside"));
+    let (mut older, beside) = (Run::start(&folder.0, FAULTY), Run::start(&others.0, POSTED));
+    let both = operators(TcpListener::bind(loopback()).unwrap(), vec![older.shared.clone(), beside.shared.clone()]).unwrap();
+    let get = |path: &str| request(both.address(), "GET", path, &[], b"");
+    until("both are ready", || (get("/readyz").status == 200).then_some(()));
+    assert!(get("/metrics").body.contains(r#"caudal_job="faulty""#));
+
+    let mut newer = Run::start_with(&folder.0, FAULTY, PublicPort::at(loopback()), |settings| settings.take_over = true);
+    assert_eq!(older.join().unwrap_err().exit_code(), 3);
+    for path in ["/metrics", "/livez", "/readyz", "/version"] {
+        let (status, body) = older.get(path);
+        assert_eq!((status, body.contains("another process has taken over")), (503, true), "{path}: {body}");
+    }
+    // The process lives on for the other one.
+    let text = get("/metrics").body;
+    assert!(text.contains(r#"caudal_job="posted""#) && !text.contains(r#"caudal_job="faulty""#), "{text}");
+    assert_eq!((get("/readyz").status, get("/livez").status), (200, 200));
+    until("the newer one is ready", || (newer.get("/readyz").0 == 200).then_some(()));
+    newer.stop(Stop::Drain).unwrap();
 }
 
 #[test]

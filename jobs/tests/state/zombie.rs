@@ -44,6 +44,12 @@ fn is_taken(to: SocketAddr, id: u32) -> Option<()> {
     answer(send(to, id)?).starts_with("HTTP/1.0 200").then_some(())
 }
 
+fn ask(to: SocketAddr, path: &str) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(to).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").ok()?;
+    Some(stream)
+}
+
 fn counted(state: &Path) -> u64 {
     let rows = Store::open(&state.join("posted/store.sqlite")).unwrap().all_rows("all").unwrap();
     rows.first().map_or(0, |row| row["events"].as_u64().unwrap())
@@ -53,15 +59,19 @@ fn counted(state: &Path) -> u64 {
 fn a_process_that_was_stopped_and_taken_over_promises_nothing_more() {
     let scratch = Scratch::new("zombie");
     std::fs::write(scratch.0.join("job.yaml"), POSTED).unwrap();
-    let (state, older_at, newer_at) = (scratch.0.join("state"), free(), free());
-    let mut older = Running::start(scratch.command(&state).arg("--listen").arg(older_at.to_string()), scratch.0.join("older"));
+    let (state, older_at, newer_at, operators) = (scratch.0.join("state"), free(), free(), free());
+    let mut command = scratch.command(&state);
+    let ports = ["--listen", &older_at.to_string(), "--operators", &operators.to_string()];
+    let mut older = Running::start(command.args(ports), scratch.0.join("older"));
     older.until("it takes events", || is_taken(older_at, 1));
+    older.until("it is ready", || answer(ask(operators, "/readyz")?).starts_with("HTTP/1.0 200").then_some(()));
     let signal = |which: &str, to: &Running| {
         assert!(Command::new("kill").args([which, &to.child.id().to_string()]).status().unwrap().success());
     };
     signal("-STOP", &older);
     // The system takes them in; the process reads them when it goes on.
-    let waiting: Vec<TcpStream> = (2..6).map(|id| send(older_at, id).unwrap()).collect();
+    let mut waiting: Vec<TcpStream> = (2..6).map(|id| send(older_at, id).unwrap()).collect();
+    waiting.extend(["/metrics", "/livez", "/readyz", "/version"].map(|path| ask(operators, path).unwrap()));
 
     let mut command = scratch.command(&state);
     let newer = command.arg("--take-over").arg("--listen").arg(newer_at.to_string());

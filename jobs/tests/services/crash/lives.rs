@@ -181,6 +181,7 @@ impl Lives {
 
     /// The process is stopped where it is, another one takes over and goes on; then the first one goes on too.
     fn taken_over(&mut self, mut older: Binary) -> Binary {
+        let had_state = self.stage.now().live.is_some();
         older.send("-STOP");
         let stopped = Instant::now();
         self.ends();
@@ -195,7 +196,12 @@ impl Lives {
         older.send("-CONT");
         let goes_on = Instant::now();
         let is_older = until("one of the two ends", || match (older.is_running(), newer.is_running()) {
-            (true, true) => None,
+            (true, true) => {
+                // One that was stopped while it started may yet take the state in its turn.
+                let answer = had_state.then(|| older.get("/livez")).flatten();
+                assert!(answer.is_none_or(|(code, _)| code == 503), "it answers for a state that it no longer has");
+                None
+            }
             (is_running, _) => Some(!is_running),
         });
         self.told.fenced.push(goes_on.elapsed());
