@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! "caudrun1" | block* | index | footer
-//! block  = len u32 | crc32c u32 | entries, each: key_len u32 | key | value_len u32 | value
-//! index  = for each block: offset u64, len u32, first key
-//! footer = index offset u64 | index len u32 | index crc32c u32 | entries u64 | "caudend1"
+//! block  = entries, each: key_len u32 | key | value_len u32 | value
+//! index  = for each block: offset u64, len u32, crc32c u32, first key
+//! footer = index offset u64 | index len u32 | entries u64 | hash u64 | "caudend1"
 //! ```
-//! Whatever is torn, flipped or foreign is found by length, magic or checksum before a byte of it is believed.
+//! The hash covers the index, so all blocks through their checksums, and the rest of the footer. The manifest lists it: whatever
+//! is torn, flipped or foreign is found by length, magic, checksum or hash before a byte of it is believed, also a whole run
+//! of the same length that was written elsewhere under the same name.
 
 use crate::ports::blobs::{BlobError, Blobs};
 
 const MAGIC: &[u8; 8] = b"caudrun1";
 const END: &[u8; 8] = b"caudend1";
-const FOOTER_LEN: usize = 8 + 4 + 4 + 8 + 8;
+const FOOTER_LEN: usize = 8 + 4 + 8 + 8 + 8;
 const BLOCK_BYTES: usize = 64 * 1024;
-/// Of a block: its length and its checksum.
-const BLOCK_HEAD: usize = 8;
+/// In the index: a block's offset, length and checksum.
+const BLOCK_HEAD: usize = 8 + 4 + 4;
 
 /// Why a run could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -70,17 +72,18 @@ impl RunWriter {
         self.entries
     }
 
-    /// The run's bytes.
-    pub fn finish(mut self) -> Vec<u8> {
+    /// The run's bytes, and their hash.
+    pub fn finish(mut self) -> (Vec<u8>, u64) {
         self.end_block();
         let index_offset = self.bytes.len() as u64;
         self.bytes.extend(&self.index);
         self.bytes.extend(index_offset.to_le_bytes());
         self.bytes.extend((self.index.len() as u32).to_le_bytes());
-        self.bytes.extend(index_checksum(&self.index, index_offset, self.entries).to_le_bytes());
         self.bytes.extend(self.entries.to_le_bytes());
+        let hash = hash(&self.bytes[index_offset as usize..]);
+        self.bytes.extend(hash.to_le_bytes());
         self.bytes.extend(END);
-        self.bytes
+        (self.bytes, hash)
     }
 
     fn end_block(&mut self) {
@@ -89,17 +92,22 @@ impl RunWriter {
         }
         self.index.extend((self.bytes.len() as u64).to_le_bytes());
         self.index.extend((self.block.len() as u32).to_le_bytes());
+        self.index.extend(crc32c::crc32c(&self.block).to_le_bytes());
         push_bytes(&mut self.index, &self.first_key);
-        self.bytes.extend((self.block.len() as u32).to_le_bytes());
-        self.bytes.extend(crc32c::crc32c(&self.block).to_le_bytes());
         self.bytes.append(&mut self.block);
     }
 }
 
-/// Covers the index's place and the number of entries too, so that no byte of the footer can change unseen.
-fn index_checksum(index: &[u8], index_offset: u64, entries: u64) -> u32 {
-    let with_entries = crc32c::crc32c_append(crc32c::crc32c(index), &entries.to_le_bytes());
-    crc32c::crc32c_append(with_entries, &index_offset.to_le_bytes())
+/// Of the index and what follows it in the footer.
+fn hash(index_and_rest: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(index_and_rest)
+}
+
+/// The hash that a run says it has, if these bytes end as one.
+pub fn hash_in(run: &[u8]) -> Option<u64> {
+    let (rest, end) = run.split_last_chunk::<8>()?;
+    let (_, hash) = rest.split_last_chunk::<8>()?;
+    (end == END).then(|| u64::from_le_bytes(*hash))
 }
 
 fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -125,6 +133,7 @@ pub struct Run {
 struct BlockIndex {
     offset: u64,
     len: usize,
+    checksum: u32,
     first_key: Vec<u8>,
 }
 
@@ -135,24 +144,29 @@ pub type Keeps<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
 pub type Entry = (Vec<u8>, Vec<u8>);
 
 impl Run {
-    /// Opens `name`, whose length must be `bytes`, and checks footer and index.
-    pub fn open(blobs: &dyn Blobs, name: &str, bytes: u64) -> Result<Run, RunError> {
+    /// Opens `name`, whose length and hash must be these, and checks footer and index.
+    pub fn open(blobs: &dyn Blobs, name: &str, bytes: u64, hash: u64) -> Result<Run, RunError> {
         let damaged = |what| RunError::Damaged { name: name.to_owned(), what };
         let footer_offset = bytes.checked_sub(FOOTER_LEN as u64).ok_or_else(|| damaged("shorter than a footer"))?;
         let footer = blobs.read_range(name, footer_offset, FOOTER_LEN + 1)?;
         if footer.len() != FOOTER_LEN {
             return Err(damaged("its length is not what the manifest lists"));
         }
-        if &footer[24..] != END || blobs.read_range(name, 0, MAGIC.len())? != MAGIC {
+        if &footer[28..] != END || blobs.read_range(name, 0, MAGIC.len())? != MAGIC {
             return Err(damaged("no magic at its ends"));
         }
         let (index_offset, index_len) = (u64_at(&footer, 0), u32_at(&footer, 8) as usize);
-        let index = blobs.read_range(name, index_offset, index_len)?;
-        if index.len() != index_len || index_checksum(&index, index_offset, u64_at(&footer, 16)) != u32_at(&footer, 12) {
+        let mut index = blobs.read_range(name, index_offset, index_len)?;
+        index.extend(&footer[..20]);
+        let found = self::hash(&index);
+        if index.len() != index_len + 20 || found != u64_at(&footer, 20) {
             return Err(damaged("the index fails its checksum"));
         }
-        let blocks = read_index(&index).ok_or_else(|| damaged("the index is cut"))?;
-        Ok(Run { name: name.to_owned(), blocks, entries: u64_at(&footer, 16) })
+        if found != hash {
+            return Err(damaged("it is another run than the one that the manifest lists"));
+        }
+        let blocks = read_index(&index[..index_len]).ok_or_else(|| damaged("the index is cut"))?;
+        Ok(Run { name: name.to_owned(), blocks, entries: u64_at(&footer, 12) })
     }
 
     /// The blob's name.
@@ -186,15 +200,15 @@ impl Run {
         (0..self.blocks.len()).try_for_each(|at| self.block_bytes(blobs, at).map(drop))
     }
 
-    /// A block with its head, checked.
+    /// A block, checked.
     fn block_bytes(&self, blobs: &dyn Blobs, at: usize) -> Result<Vec<u8>, RunError> {
         let damaged = |what| RunError::Damaged { name: self.name.clone(), what };
         let index = &self.blocks[at];
-        let bytes = blobs.read_range(&self.name, index.offset, index.len + BLOCK_HEAD)?;
-        if bytes.len() != index.len + BLOCK_HEAD || u32_at(&bytes, 0) as usize != index.len {
+        let bytes = blobs.read_range(&self.name, index.offset, index.len)?;
+        if bytes.len() != index.len {
             return Err(damaged("a block is cut"));
         }
-        if crc32c::crc32c(&bytes[BLOCK_HEAD..]) != u32_at(&bytes, 4) {
+        if crc32c::crc32c(&bytes) != index.checksum {
             return Err(damaged("a block fails its checksum"));
         }
         Ok(bytes)
@@ -212,10 +226,11 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 fn read_index(mut index: &[u8]) -> Option<Vec<BlockIndex>> {
     let mut blocks = Vec::new();
     while !index.is_empty() {
-        let (head, tail) = index.split_at_checked(12)?;
+        let (head, tail) = index.split_at_checked(BLOCK_HEAD)?;
         index = tail;
         let first_key = take_bytes(&mut index)?.to_vec();
-        blocks.push(BlockIndex { offset: u64_at(head, 0), len: u32_at(head, 8) as usize, first_key });
+        let (offset, len, checksum) = (u64_at(head, 0), u32_at(head, 8) as usize, u32_at(head, 12));
+        blocks.push(BlockIndex { offset, len, checksum, first_key });
     }
     Some(blocks)
 }
@@ -259,7 +274,7 @@ impl Scan<'_> {
 
     fn read_block(&mut self) -> Result<(), RunError> {
         self.block = self.run.block_bytes(self.blobs, self.next_block)?;
-        (self.at, self.next_block) = (BLOCK_HEAD, self.next_block + 1);
+        (self.at, self.next_block) = (0, self.next_block + 1);
         Ok(())
     }
 }
@@ -290,7 +305,7 @@ mod tests {
     use super::*;
     use crate::ports::blobs::MemoryBlobs;
 
-    fn run_of(count: u32) -> Vec<u8> {
+    fn run_of(count: u32) -> (Vec<u8>, u64) {
         let mut writer = RunWriter::new();
         for i in 0..count {
             writer.push(&i.to_be_bytes(), format!("value {i}").as_bytes());
@@ -300,9 +315,9 @@ mod tests {
 
     #[test]
     fn entries_come_back_in_order_from_any_key() {
-        let (blobs, bytes) = (MemoryBlobs::default(), run_of(20_000));
+        let (blobs, (bytes, hash)) = (MemoryBlobs::default(), run_of(20_000));
         blobs.create("r", &bytes).unwrap();
-        let run = Run::open(&blobs, "r", bytes.len() as u64).unwrap();
+        let run = Run::open(&blobs, "r", bytes.len() as u64, hash).unwrap();
         assert!(run.blocks.len() > 3, "several blocks are needed to test the seams");
         for from in [0u32, 1, 4_999, 19_999, 20_000] {
             let keys: Vec<u32> =
@@ -314,21 +329,38 @@ mod tests {
     #[test]
     fn any_flipped_bit_and_any_cut_is_found() {
         for entries in [50, 0] {
-            let bytes = run_of(entries);
+            let (bytes, hash) = run_of(entries);
+            let read_all = |run: &[u8]| read_all(run, bytes.len(), hash);
             for at in 0..bytes.len() {
                 let mut flipped = bytes.clone();
                 flipped[at] ^= 1;
-                assert!(read_all(&flipped, bytes.len()).is_err(), "byte {at} flipped went unseen");
-                assert!(read_all(&bytes[..at], bytes.len()).is_err(), "a cut at {at} went unseen");
+                assert!(read_all(&flipped).is_err(), "byte {at} flipped went unseen");
+                assert!(read_all(&bytes[..at]).is_err(), "a cut at {at} went unseen");
             }
-            assert_eq!(read_all(&bytes, bytes.len()).unwrap(), entries as usize);
+            assert_eq!(read_all(&bytes).unwrap(), entries as usize);
         }
     }
 
-    fn read_all(bytes: &[u8], listed: usize) -> Result<usize, RunError> {
+    /// A backup of another moment, or of another state: whole, of the same length, under the same name.
+    #[test]
+    fn a_run_that_was_written_elsewhere_is_found() {
+        let run_of = |value: &[u8]| {
+            let mut writer = RunWriter::new();
+            writer.push(b"key", value);
+            writer.finish()
+        };
+        let ((ours, hash), (other, other_hash)) = (run_of(b"1"), run_of(b"2"));
+        assert_eq!((ours.len(), hash_in(&ours), hash_in(&other)), (other.len(), Some(hash), Some(other_hash)));
+        assert_eq!(read_all(&ours, ours.len(), hash).unwrap(), 1);
+        assert_eq!(read_all(&other, ours.len(), other_hash).unwrap(), 1, "it is a run");
+        let error = read_all(&other, ours.len(), hash).unwrap_err().to_string();
+        assert_eq!(error, "r is damaged: it is another run than the one that the manifest lists");
+    }
+
+    fn read_all(bytes: &[u8], listed: usize, hash: u64) -> Result<usize, RunError> {
         let blobs = MemoryBlobs::default();
         blobs.create("r", bytes)?;
-        let run = Run::open(&blobs, "r", listed as u64)?;
+        let run = Run::open(&blobs, "r", listed as u64, hash)?;
         Ok(run.scan(&blobs, &[]).collect::<Result<Vec<_>, _>>()?.len())
     }
 }

@@ -86,6 +86,8 @@ pub struct RunEntry {
     pub name: String,
     /// Its length.
     pub bytes: u64,
+    /// Of its content.
+    pub hash: u64,
     /// The newest epoch in it.
     pub last: Epoch,
     /// It holds events and nothing else: never merged, dropped whole.
@@ -133,7 +135,7 @@ impl Ledger {
     pub fn open(blobs: Arc<dyn Blobs>, generation: u64, end: Epoch, runs: &[RunEntry]) -> Result<Ledger, RunError> {
         let mut inner = Inner { end, ..Inner::default() };
         for entry in runs {
-            let run = Run::open(&*blobs, &entry.name, entry.bytes)?;
+            let run = Run::open(&*blobs, &entry.name, entry.bytes, entry.hash)?;
             run.verify(&*blobs)?;
             for found in run.scan(&*blobs, &Key::first_epoch()) {
                 let (key, value) = found?;
@@ -259,12 +261,12 @@ impl Ledger {
     }
 
     fn write_run(&self, last: Epoch, events: bool, writer: RunWriter) -> Result<Arc<OpenRun>, RunError> {
-        let bytes = writer.finish();
+        let (bytes, hash) = writer.finish();
         for attempt in 0.. {
             let name = format!("ledger/{:010}-{:020}-{attempt}", self.generation, last.0);
             if self.blobs.create(&name, &bytes)? == crate::ports::blobs::Created::New {
-                let entry = RunEntry { name, bytes: bytes.len() as u64, last, events };
-                let run = Run::open(&*self.blobs, &entry.name, entry.bytes)?;
+                let entry = RunEntry { name, bytes: bytes.len() as u64, hash, last, events };
+                let run = Run::open(&*self.blobs, &entry.name, entry.bytes, hash)?;
                 return Ok(Arc::new(OpenRun { entry, run }));
             }
         }

@@ -12,7 +12,7 @@ use crate::merge::{self, Newest};
 use crate::planted::{self, Bug};
 use crate::ports::blobs::{Blobs, Created};
 use crate::positions::Positions;
-use crate::run::{Run, RunError, RunWriter};
+use crate::run::{self, Run, RunError, RunWriter};
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct StateFile {
     pub name: String,
     /// Its length.
     pub bytes: u64,
+    /// Of its content.
+    pub hash: u64,
     /// Bytes of its rows, by operator.
     pub sizes: Sizes,
     /// Until when its longest row is part of the state, by stream of the plan.
@@ -76,14 +78,15 @@ impl Saved {
     pub fn open(blobs: Arc<dyn Blobs>, files: &[StateFile], watermarks: &[EventTime]) -> Result<Saved, RunError> {
         let mut runs = Vec::with_capacity(files.len());
         for file in files {
-            let run = Run::open(&*blobs, &file.name, file.bytes)?;
+            let run = Run::open(&*blobs, &file.name, file.bytes, file.hash)?;
             run.verify(&*blobs)?;
             runs.push(run);
         }
         if planted::is(Bug::OrphanAdopted) {
             let listed = |name: &String| files.iter().any(|file| file.name == *name);
             for name in blobs.list("state/")?.into_iter().filter(|name| !listed(name)) {
-                runs.push(Run::open(&*blobs, &name, blobs.read(&name)?.len() as u64)?);
+                let bytes = blobs.read(&name)?;
+                runs.push(Run::open(&*blobs, &name, bytes.len() as u64, run::hash_in(&bytes).unwrap_or(0))?);
             }
         }
         Ok(Saved { blobs, runs, watermarks: watermarks.to_vec() })
@@ -164,7 +167,7 @@ pub fn merge(
     oldest: bool,
     watermarks: &[EventTime],
 ) -> Result<Option<StateFile>, RunError> {
-    let open = |file: &StateFile| Run::open(blobs, &file.name, file.bytes);
+    let open = |file: &StateFile| Run::open(blobs, &file.name, file.bytes, file.hash);
     let runs = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let mut writer = StateWriter::default();
     for entry in newest(&runs, blobs) {
@@ -209,11 +212,11 @@ impl StateWriter {
         if self.run.entries() == 0 {
             return Ok(None);
         }
-        let bytes = self.run.finish();
+        let (bytes, hash) = self.run.finish();
         match blobs.create(name, &bytes)? {
             Created::New => {
                 let (name, bytes) = (name.to_owned(), bytes.len() as u64);
-                Ok(Some(StateFile { name, bytes, sizes: self.sizes, until: self.until, hides: self.hides }))
+                Ok(Some(StateFile { name, bytes, hash, sizes: self.sizes, until: self.until, hides: self.hides }))
             }
             Created::Exists => Err(RunError::Damaged { name: name.to_owned(), what: "it is there already" }),
         }
@@ -347,7 +350,7 @@ mod tests {
         assert_eq!(alive(&blobs, &[files[0].clone(), newer.clone()]), expected, "what is gone hides the older row");
         let all = merge(&*blobs, "state/4", &[files[0].clone(), newer], true, &[W]).unwrap().unwrap();
         assert_eq!(alive(&blobs, std::slice::from_ref(&all)), expected);
-        let run = Run::open(&*blobs, &all.name, all.bytes).unwrap();
+        let run = Run::open(&*blobs, &all.name, all.bytes, all.hash).unwrap();
         assert_eq!(run.entries(), 4, "nothing else is left");
         assert_eq!(all.sizes.keys().collect::<Vec<_>>(), ["other", "own"]);
         assert_eq!(merge(&*blobs, "state/5", &[all], true, &[EventTime(1_000)]).unwrap(), None);
@@ -394,7 +397,7 @@ mod tests {
         // Merged without the oldest: what is over goes, what is gone stays.
         let merged = merge(&*blobs, "state/9", &files[1..5], false, &[EventTime(80)]).unwrap().unwrap();
         assert_eq!(alive(&[files[0].clone(), merged.clone(), files[5].clone()], 80), alive(&files, 80));
-        assert_eq!(Run::open(&*blobs, &merged.name, merged.bytes).unwrap().entries(), 2);
+        assert_eq!(Run::open(&*blobs, &merged.name, merged.bytes, merged.hash).unwrap().entries(), 2);
         assert!(merged.hides && merged.until.is_empty(), "{merged:?}");
     }
 

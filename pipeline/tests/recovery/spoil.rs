@@ -1,9 +1,10 @@
-//! Damage to checkpoints: files deleted, flipped or cut, and which checkpoints are left whole.
+//! Damage to checkpoints: files deleted, flipped, cut or written elsewhere, and which checkpoints are left whole.
 
 use super::harness::*;
 use caudal_pipeline::engine::Manifest;
 use caudal_pipeline::log::{Checkpoint, LogRecord};
 use caudal_pipeline::ports::blobs::Blobs;
+use caudal_pipeline::run::{Run, RunWriter, hash_in};
 use caudal_pipeline::time::Epoch;
 use std::collections::BTreeSet;
 
@@ -62,13 +63,35 @@ impl Spoiled {
 
 fn spoil(random: &mut Random, disk: &Disk, name: &str) {
     match random.below(3) {
-        0 => disk.delete(name).unwrap(),
+        0 => match elsewhere(disk, name) {
+            Some(other) => disk.replace(name, &other),
+            None => disk.delete(name).unwrap(),
+        },
         1 => drop(disk.flip(name, random.below(1 << 20) as usize)),
         _ => {
             let bytes = disk.read(name).unwrap();
             disk.replace(name, &bytes[..random.below(bytes.len() as u64) as usize]);
         }
     }
+}
+
+/// The run that another state might have under this name: whole, and as long, with one value that differs. Of one file in two,
+/// as the bytes have it: seeds choose no other trials than before.
+fn elsewhere(disk: &Disk, name: &str) -> Option<Vec<u8>> {
+    let bytes = disk.read(name).unwrap();
+    let mut random = Random::new(bytes.len() as u64);
+    if random.chance(50) {
+        return None;
+    }
+    let run = Run::open(disk, name, bytes.len() as u64, hash_in(&bytes)?).ok()?;
+    let mut entries = run.scan(disk, &[]).collect::<Result<Vec<_>, _>>().ok()?;
+    let at = random.below(entries.len() as u64) as usize;
+    *entries[at].1.last_mut()? ^= 1;
+    let mut writer = RunWriter::new();
+    entries.iter().for_each(|(key, value)| writer.push(key, value));
+    let (other, _) = writer.finish();
+    assert_eq!(other.len(), bytes.len());
+    Some(other)
 }
 
 /// Of the log as it is now.
