@@ -32,6 +32,7 @@ mod stops;
 mod topics;
 
 use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase};
+use caudal_pipeline::ledger::RowKey;
 use caudal_pipeline::log::{Bind, CommitLog, LogRecord};
 use caudal_pipeline::plan::{DeduplicateScope, Plan};
 use caudal_pipeline::ports::blobs::Blobs;
@@ -63,6 +64,8 @@ struct Exercised {
     from_an_older_one: usize,
     refused: usize,
     while_replaying: usize,
+    /// Rows that the ledger had left out at the end.
+    forgotten: usize,
 }
 
 impl Exercised {
@@ -74,6 +77,7 @@ impl Exercised {
             "started from a checkpoint": self.from_a_checkpoint,
             "of them from an older one, as the newest was damaged": self.from_an_older_one,
             "refused, as all were damaged": self.refused,
+            "rows that the ledger had forgotten at the end": self.forgotten,
             "crashed in": self.crashes,
         })
     }
@@ -89,8 +93,9 @@ fn a_run_cut_anywhere_and_resumed_on_other_workers_equals_the_whole_run() {
     }
     println!("figures {}", exercised.figures(trials));
     // Threads decide how far a life comes: what is asked for is well below what a busy machine still shows.
-    let Exercised { cuts, crashes, from_a_checkpoint, from_an_older_one, refused, while_replaying } = exercised;
-    let tame = cuts < 40 || from_a_checkpoint < 20 || from_an_older_one < 3 || refused < 3 || while_replaying == 0;
+    let Exercised { cuts, crashes, from_a_checkpoint, from_an_older_one, refused, while_replaying, forgotten } = exercised;
+    let tame =
+        cuts < 40 || from_a_checkpoint < 20 || from_an_older_one < 3 || refused < 3 || while_replaying == 0 || forgotten == 0;
     let crashed_little = crashes.values().sum::<usize>() < 10 || crashes.len() < 5;
     assert!(trials < TRIALS || !(tame || crashed_little), "too tame");
 }
@@ -119,14 +124,20 @@ fn trial(seed: u64, unsynced: usize, exercised: &mut Exercised) {
         messages = in_batches(&mut random, messages);
     }
     let mut rest = messages.iter();
-    let (mut history, mut spoiled) = (History::new(&plan), Spoiled::default());
+    // Whether the ledger forgets, and how soon, is drawn by itself: what a seed chose before, it chooses still.
+    let retain = [None, None, Some(Span(0)), Some(Span::seconds(600))][Random::new(!seed).below(4) as usize];
+    let configured = |disk: &Disk, workers| {
+        let retain = (0..plan.views.len()).map(|view| (view, retain)).collect();
+        EngineConfig { retain, ..config(&plan, &source, disk, workers) }
+    };
+    let (mut history, mut spoiled) = (History::new(&plan, retain.is_some()), Spoiled::default());
     // 1. Incarnations that end in a crash.
     for _ in 0..3 + random.below(5) {
         let crash = random.chance(60).then(|| Crash { changes: random.below(60), happens: random.chance(50), forgets: unsynced });
         let life = disk.next_life(crash);
-        let started = start(&mut random, &plan, &source, &disk, &life, &mut spoiled, exercised);
+        let started = start(&mut random, &configured, &disk, &life, &mut spoiled, exercised);
         let Some(mut engine) = started else { continue };
-        history.next_incarnation();
+        history.next_incarnation(&engine);
         // Some are cut while they still repeat what was bound, the others some epochs later.
         let mut turns = random.below(30);
         let mut alive = true;
@@ -159,8 +170,8 @@ fn trial(seed: u64, unsynced: usize, exercised: &mut Exercised) {
     // 2. One that lives to see the end.
     rest.for_each(|(partition, payload)| source.push_payload(*partition, payload.clone()));
     let life = disk.next_life(None);
-    let mut engine = start(&mut random, &plan, &source, &disk, &life, &mut spoiled, exercised).expect("it does not crash");
-    history.next_incarnation();
+    let mut engine = start(&mut random, &configured, &disk, &life, &mut spoiled, exercised).expect("it does not crash");
+    history.next_incarnation(&engine);
     settle_watched(&mut engine, &source, &mut clock, |engine| history.look(engine));
     // 3. It equals a recomputation, and a single replay of everything that was ever bound.
     let bound: Vec<Bind> = binds(&disk).into_iter().filter(|bind| bind.epoch <= engine.ledger().end()).collect();
@@ -169,12 +180,28 @@ fn trial(seed: u64, unsynced: usize, exercised: &mut Exercised) {
         oracle.epoch(bind, &source);
     }
     let context = format!("seed {seed}, {shape:?}");
-    assert_same(&context, &visible(&engine, plan.views.len()), &oracle.rows(), &plan);
+    let expected = oracle.rows();
+    assert_same(&format!("{context}, in the store"), &history.stored(), &expected, &plan);
+    // What the ledger has forgotten was over, and the store has it.
+    let (held, watermarks) = (bytes(&engine, plan.views.len()), engine.status().watermarks);
+    let has = |key: &RowKey| {
+        let over = |retain: Span| {
+            let stream = plan.views[key.view as usize].stream;
+            key.end.plus(lateness.max(retain)) <= watermarks[stream]
+        };
+        held.contains_key(key) || !retain.is_some_and(over)
+    };
+    let left = expected.into_iter().filter(|(key, _)| has(key)).collect();
+    assert_same(&context, &visible(&engine, plan.views.len()), &left, &plan);
     assert_eq!(verdicts(&engine), oracle.counts, "{context}");
     history.compare_dead_letters(&oracle, &context);
     let whole = replayed(&plan, &source, &bound, &disk);
     assert_eq!(whole.ledger().end(), engine.ledger().end(), "{context}");
-    assert!(bytes(&whole, plan.views.len()) == bytes(&engine, plan.views.len()), "{context}: the whole run has other bytes");
+    let mut all = bytes(&whole, plan.views.len());
+    exercised.forgotten += all.len();
+    all.retain(|key, _| has(key));
+    exercised.forgotten -= all.len();
+    assert!(all == held, "{context}: the whole run has other bytes");
     assert_eq!(whole.status().counts, engine.status().counts, "{context}");
     assert_eq!(whole.status().row_counts, engine.status().row_counts, "{context}");
     assert_eq!(whole.status().held, engine.status().held, "{context}");
@@ -198,8 +225,7 @@ fn crashed(error: &EngineError, life: &Disk, exercised: &mut Exercised) {
 /// crashed while it started.
 fn start(
     random: &mut Random,
-    plan: &Arc<Plan>,
-    source: &MemorySource,
+    configured: &dyn Fn(&Disk, usize) -> EngineConfig,
     disk: &Disk,
     life: &Disk,
     spoiled: &mut Spoiled,
@@ -211,7 +237,7 @@ fn start(
     }
     if random.chance(20) && spoiled.has_any(disk) {
         let healed = spoiled.all(random, disk);
-        let refusal = Engine::start(config(plan, source, disk, workers)).err().expect("nothing is left to start from");
+        let refusal = Engine::start(configured(disk, workers)).err().expect("nothing is left to start from");
         assert!(matches!(&refusal, EngineError::Refused(why) if why.contains("no checkpoint can be used")), "{refusal}");
         healed.heal(disk);
         exercised.refused += 1;
@@ -219,7 +245,7 @@ fn start(
     let expected = spoiled.intact(disk).last().copied();
     let newest = spoiled.newest_epoch(disk);
     let tables = table_rows(random.below(3));
-    let mut engine = match Engine::start(EngineConfig { tables, ..config(plan, source, life, workers) }) {
+    let mut engine = match Engine::start(EngineConfig { tables, ..configured(life, workers) }) {
         Ok(engine) => engine,
         Err(error) => {
             crashed(&error, life, exercised);

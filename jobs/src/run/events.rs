@@ -44,6 +44,8 @@ pub struct RebuildBegins<'a> {
     pub job: &'a str,
     /// Memory that the job can need at most, bytes, if its limits bound it.
     pub memory_bound: Option<u64>,
+    /// Memory that comparing needs, if no more rows come out than there were, bytes.
+    pub comparing: u64,
 }
 
 impl RebuildBegins<'_> {
@@ -54,8 +56,9 @@ impl RebuildBegins<'_> {
         });
         info!(
             caudal_job = self.job,
-            "recomputing from what the sources still have; this takes {memory}, then the rows of both states at once to compare \
-             them, and twice the disk; results stand still until it is done"
+            "recomputing from what the sources still have; this takes {memory}, then up to {} MiB to compare the rows of both \
+             states, if no more come out than there were, beside the keys of those that stores hold, and twice the disk; results stand still until it is done",
+            self.comparing.div_ceil(1 << 20)
         );
     }
 }

@@ -221,7 +221,8 @@ impl Started<'_> {
         plan.streams.iter_mut().for_each(|stream| stream.archived = false);
         let plan = Arc::new(plan);
         let Input { sources, tables, found, ends } = input;
-        RebuildBegins { job: &plan.name, memory_bound: self.shared.memory_bound() }.emit();
+        let comparing = engine::comparing_bytes(was.manifest, &plan);
+        RebuildBegins { job: &plan.name, memory_bound: self.shared.memory_bound(), comparing }.emit();
         let mut engine = Engine::start(EngineConfig {
             plan: plan.clone(),
             fingerprint: fingerprint(self.job),

@@ -27,7 +27,7 @@ pub use carry::{Described, Standing, carry_over};
 pub use checkpoint::{Manifest, SourceState};
 pub use epochs::{Now, OPEN_EPOCHS_MAX, TICK};
 pub use lag::Lag;
-pub use rebuild::{HeldKey, Rebuilt, Recomputed, Retained, adopt, first_retained, newest_manifest};
+pub use rebuild::{HeldKey, Rebuilt, Recomputed, Retained, adopt, comparing_bytes, first_retained, newest_manifest};
 pub use start::Claim;
 pub use status::{Finished, HeldBack, Phase, Status};
 

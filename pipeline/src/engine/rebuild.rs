@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 /// Bytes that are read at a time while the first record of a partition is looked for.
 const POLL_BYTES: usize = 64 << 10;
+/// A row while it is compared, besides its cells: key and value in a map, its place among the others in sets.
+const COMPARED_ROW_BYTES: u64 = 400;
 /// Records that are looked at: one alone may be an old one that came too late.
 const FIRST_RECORDS: usize = 32;
 
@@ -102,6 +104,14 @@ pub fn first_retained(
         }
     }
     Ok(first.into_iter().take(FIRST_RECORDS).max().map_or(Retained::Nothing, Retained::From))
+}
+
+/// Memory that [`adopt`] needs to compare rows, bytes, if no more of them come out than the old job's ledger holds: those of both,
+/// and a copy of what changes.
+pub fn comparing_bytes(was: &Manifest, new: &Plan) -> u64 {
+    let columns = new.views.iter().map(|view| view.columns.len()).max().unwrap_or(0) as u64;
+    let runs = was.ledger.iter().filter(|run| !run.events);
+    runs.map(|run| 3 * (run.entries * (COMPARED_ROW_BYTES + columns * size_of::<Cell>() as u64) + run.bytes)).sum()
 }
 
 /// What is known of a recomputation, beside its state.

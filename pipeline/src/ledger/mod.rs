@@ -88,6 +88,8 @@ pub struct RunEntry {
     pub bytes: u64,
     /// Of its content.
     pub hash: u64,
+    /// How many entries it has.
+    pub entries: u64,
     /// The newest epoch in it.
     pub last: Epoch,
     /// It holds events and nothing else: never merged, dropped whole.
@@ -261,11 +263,12 @@ impl Ledger {
     }
 
     fn write_run(&self, last: Epoch, events: bool, writer: RunWriter) -> Result<Arc<OpenRun>, RunError> {
+        let entries = writer.entries();
         let (bytes, hash) = writer.finish();
         for attempt in 0.. {
             let name = format!("ledger/{:010}-{:020}-{attempt}", self.generation, last.0);
             if self.blobs.create(&name, &bytes)? == crate::ports::blobs::Created::New {
-                let entry = RunEntry { name, bytes: bytes.len() as u64, hash, last, events };
+                let entry = RunEntry { name, bytes: bytes.len() as u64, hash, entries, last, events };
                 let run = Run::open(&*self.blobs, &entry.name, entry.bytes, hash)?;
                 return Ok(Arc::new(OpenRun { entry, run }));
             }

@@ -1,43 +1,56 @@
-//! Everything that any incarnation ever showed: one value for each (row, version), one version for each epoch.
+//! Everything that any incarnation ever showed: one value for each (row, version), one version for each epoch; and a store that
+//! a sink wrote through all of them. It goes on from the cursor that the checkpoint kept, where the ledger may forget, else it
+//! begins anew each time.
 
 use super::harness::*;
 use caudal_pipeline::engine::Engine;
 use caudal_pipeline::group::Group;
-use caudal_pipeline::ledger::{Cursor, Emission, EpochInfo, Follower, Kept};
+use caudal_pipeline::ledger::{Cursor, Emission, EpochInfo, Follower, Kept, RowKey};
 use caudal_pipeline::plan::Plan;
-use caudal_pipeline::ports::sink::Row;
+use caudal_pipeline::ports::sink::{Row, RowState};
 use caudal_pipeline::record::{Offset, Partition, Verdict};
 use caudal_pipeline::time::{Epoch, EventTime, Version};
+use caudal_pipeline::value::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// The sink of these tests.
+const SINK: &str = "history";
 
 /// A row in a store, at one of its versions.
 type Seen = (usize, Group, EventTime, Version);
 
 pub struct History {
     plan: Arc<Plan>,
+    /// The ledger may forget what the sink has written.
+    forgets: bool,
     follower: Follower,
     cursor: Cursor,
     rows: BTreeMap<Seen, Row>,
+    /// By what a store finds a row by: view, group and start.
+    store: BTreeMap<(usize, Group, EventTime), Row>,
     epochs: BTreeMap<Epoch, EpochInfo>,
     dead_letters: BTreeMap<(u32, Partition, Offset, u32), (Version, Verdict)>,
 }
 
 impl History {
-    pub fn new(plan: &Arc<Plan>) -> History {
+    pub fn new(plan: &Arc<Plan>, forgets: bool) -> History {
         History {
             plan: plan.clone(),
+            forgets,
             follower: follower(plan),
             cursor: Cursor::default(),
             rows: BTreeMap::new(),
+            store: BTreeMap::new(),
             epochs: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
         }
     }
 
-    /// A new sink follows the new incarnation from the beginning.
-    pub fn next_incarnation(&mut self) {
-        (self.follower, self.cursor) = (follower(&self.plan), Cursor::default());
+    /// The sink follows the new incarnation.
+    pub fn next_incarnation(&mut self, engine: &Engine) {
+        let kept = engine.cursors().lock().unwrap().get(SINK).cloned().filter(|_| self.forgets);
+        (self.follower, self.cursor) = (follower(&self.plan), kept.unwrap_or_default());
     }
 
     /// Takes what is new in the ledger; fails where it contradicts what was seen before.
@@ -48,6 +61,10 @@ impl History {
             let key = (row.view, Group::of(&row.group), row.start, row.version);
             if let Some(known) = self.rows.insert(key, row.clone()) {
                 assert_eq!(known, row, "one version of a row has two values");
+            }
+            let at = (row.view, Group::of(&row.group), row.start);
+            if self.store.get(&at).is_none_or(|held| held.version <= row.version) {
+                self.store.insert(at, row);
             }
         }
         for letter in cut.dead_letters {
@@ -63,7 +80,19 @@ impl History {
                 assert_eq!(known, info, "epoch {epoch} was formed anew");
             }
         }
+        if self.forgets {
+            engine.cursors().lock().unwrap().insert(SINK.into(), next.clone());
+        }
         self.cursor = next;
+    }
+
+    /// What a reader of the store sees.
+    pub fn stored(&self) -> BTreeMap<RowKey, Vec<Cell>> {
+        let there = self.store.iter().filter(|(_, row)| row.state != RowState::Gone);
+        let row = |((view, group, start), row): (&(usize, Group, EventTime), &Row)| {
+            (RowKey { view: *view as u32, end: row.end, group: group.clone(), start: *start }, row.cells.clone())
+        };
+        there.map(row).collect()
     }
 
     /// Every refused record is one dead letter, and nothing else is.
