@@ -23,6 +23,8 @@ pub struct Row {
     services: Option<&'static str>,
     /// What `cargo` is called with.
     arguments: &'static [&'static str],
+    /// The tests of it, by parts of their names, which must all be there; none: it is a bench.
+    tests: &'static [&'static str],
     /// Trials where none are asked for, or how much of what there is.
     runs: u64,
     /// What `runs` counts.
@@ -40,7 +42,8 @@ pub const ROWS: &[Row] = &[
                     every life; the rows, verdicts and bytes at the end equal a batch recomputation and one replay of the \
                     whole log",
         services: None,
-        arguments: &["test", "--release", "-p", "caudal-pipeline", "--test", "recovery", "a_run_cut", "--", "--nocapture"],
+        arguments: &["test", "--release", "-p", "caudal-pipeline", "--test", "recovery"],
+        tests: &["a_run_cut"],
         runs: 1_000,
         unit: "trials",
     },
@@ -54,7 +57,8 @@ pub const ROWS: &[Row] = &[
                     version, and received = accepted + filtered + duplicate + dead letters in every scrape; a process that comes \
                     back ends with exit code 3",
         services: Some("kafka,redis,cassandra"),
-        arguments: &["test", "--workspace", "--test", "services", "crash::process", "--", "--nocapture"],
+        arguments: &["test", "--workspace", "--test", "services"],
+        tests: &["crash::process"],
         runs: 100,
         unit: "trials",
     },
@@ -66,7 +70,8 @@ pub const ROWS: &[Row] = &[
         must_show: "credits and debits, read from the board in Redis in one MULTI all the time, are never unequal, on a \
                     primary that is killed and on the replica that takes its place neither; all that the row `process` must show",
         services: Some("kafka,redis,cassandra"),
-        arguments: &["test", "--workspace", "--test", "services", "crash::consistency", "--", "--nocapture"],
+        arguments: &["test", "--workspace", "--test", "services"],
+        tests: &["crash::consistency"],
         runs: 30,
         unit: "trials",
     },
@@ -82,7 +87,8 @@ pub const ROWS: &[Row] = &[
                     out are `gone`, also those that only a store still knew, none is left over, those that come out the same \
                     keep their version, and of a truncated topic older rows stay as they were",
         services: Some("kafka,redis,cassandra"),
-        arguments: &["test", "--workspace", "--test", "services", "crash::change", "--", "--nocapture"],
+        arguments: &["test", "--workspace", "--test", "services"],
+        tests: &["crash::change"],
         runs: 5,
         unit: "trials",
     },
@@ -95,19 +101,12 @@ pub const ROWS: &[Row] = &[
                     fault is over; in the end the stores equal what the bytes in the topic come to; what readers find in \
                     Redis is as fresh while Cassandra is away as before",
         services: Some("kafka,redis,cassandra"),
-        // One after another: times are measured.
-        arguments: &[
-            "test",
-            "--workspace",
-            "--test",
-            "services",
-            "--",
+        arguments: &["test", "--workspace", "--test", "services"],
+        tests: &[
             "crash::faults",
             "lost::a_fail_over_by_sentinels",
             "lost::a_cluster",
             "cut_off::a_table_that_may_not_be_modified",
-            "--nocapture",
-            "--test-threads=1",
         ],
         runs: 10,
         unit: "minutes away",
@@ -122,6 +121,7 @@ pub const ROWS: &[Row] = &[
                     the slowest second falls behind; the same at 80 %, told and not judged",
         services: None,
         arguments: &["bench", "--workspace", "--bench", "restart"],
+        tests: &[],
         runs: 35,
         unit: "seconds of steady load",
     },
@@ -133,7 +133,8 @@ pub const ROWS: &[Row] = &[
                     exit code 3, names the limit and does not start again under it; under a higher one it goes on, and in \
                     the end every row is what was sent",
         services: Some("kafka"),
-        arguments: &["test", "--workspace", "--test", "services", "--", "crash::limits", "--nocapture"],
+        arguments: &["test", "--workspace", "--test", "services"],
+        tests: &["crash::limits"],
         runs: 1_000,
         unit: "events a second declared",
     },
@@ -143,7 +144,8 @@ pub const ROWS: &[Row] = &[
         must_show: "of the time after the first quarter the second half needs no more memory, files, bytes and time for a \
                     checkpoint, and lags no more, than the first half and a margin",
         services: Some("kafka,redis,cassandra"),
-        arguments: &["test", "--release", "--workspace", "--test", "services", "--", "crash::hour", "--nocapture"],
+        arguments: &["test", "--release", "--workspace", "--test", "services"],
+        tests: &["crash::hour"],
         runs: 60,
         unit: "minutes",
     },
@@ -209,10 +211,19 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
     if let Some(services) = row.services {
         command.args(["xtask", "services", "--only", services, "--", env!("CARGO")]);
     }
-    command.args(row.arguments).env("CAUDAL_TRIALS", runs.to_string()).env("CAUDAL_SEED", settings.seed.to_string());
+    command.args(row.arguments);
+    if !row.tests.is_empty() {
+        // One after another: times are measured.
+        command.arg("--").args(row.tests).args(["--nocapture", "--test-threads=1"]);
+    }
+    command.env("CAUDAL_TRIALS", runs.to_string()).env("CAUDAL_SEED", settings.seed.to_string());
     let output = command.stderr(Stdio::inherit()).output().map_err(|cause| format!("cannot run cargo: {cause}"))?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let figures = figures(&printed);
+    let missing: Vec<&str> = row.tests.iter().filter(|name| !has_run(&printed, name)).copied().collect();
+    if !missing.is_empty() {
+        eprintln!("{}: there is no test that is called {}", row.name, missing.join(", "));
+    }
+    let figures = figures(&printed).filter(|_| missing.is_empty());
     if !output.status.success() || figures.is_none() {
         eprintln!("{printed}");
     }
@@ -227,6 +238,11 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
         "date": said("date", &["-u", "+%Y-%m-%d"]),
         "figures": figures.unwrap_or(Json::Null),
     }))
+}
+
+/// Whether a test whose name has this in it was begun.
+fn has_run(printed: &str, name: &str) -> bool {
+    printed.lines().filter_map(|line| line.strip_prefix("test ")).any(|line| line.contains(name))
 }
 
 /// What the tests of a row have found, in all their lines; the harness may have begun one with a test's name.
@@ -348,6 +364,12 @@ mod tests {
         let printed = "test a ... figures {\"a\":1}\nof no figures at all\nfigures {\"b\":{\"c\":2}}\n";
         assert_eq!(figures(printed), Some(json!({"a": 1, "b": {"c": 2}})));
         assert_eq!(figures("nothing"), None);
+    }
+
+    #[test]
+    fn a_test_that_is_no_longer_there_is_noticed() {
+        let printed = "running 1 test\ntest crash::faults::kafka::broker ... figures {}\nok\nnot crash::change\n";
+        assert!(has_run(printed, "crash::faults") && !has_run(printed, "crash::change"));
     }
 
     #[test]
