@@ -1,9 +1,13 @@
-//! A server that hangs, and one that is loading: waited for, never for long at once.
+//! A server that hangs, one that is loading, and connections of which the other end is gone: waited for, never for long at once.
 
 use super::{cli_at, config, service, v};
 use crate::cuts::{context, cut, row};
 use caudal_connectors::redis::RedisSink;
 use caudal_pipeline::ports::sink::{Sink, SinkError};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use xtask::services::redis::RedisOptions;
 use xtask::services::redis_group::signal;
@@ -29,6 +33,78 @@ fn a_server_that_hangs_is_given_up_and_written_to_when_it_goes_on() {
     sink.write(&cut(5, 6, rows())).unwrap();
     assert_eq!(cli_at(&url, &["ZCARD", "hangs:per_minute:{a}"]), ["200"]);
     assert_eq!(cli_at(&url, &["HGET", "{hangs}:asof", "v"]), [v(6)]);
+}
+
+/// What lies between this machine and a server. A router that forgets a connection, or a server that lost its power and is back,
+/// leaves this end open with nobody behind it: a process on this machine cannot be made to, since its system tells its peers.
+struct Wire {
+    address: SocketAddr,
+    /// Of each connection, whether it is lost: nothing passes any more, and neither end is told.
+    connections: Arc<Mutex<Vec<Arc<AtomicBool>>>>,
+}
+
+impl Wire {
+    fn to(server: &str) -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, connections, server) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default(), server.to_owned());
+        let all = connections.clone();
+        // It ends with the tests.
+        std::thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let (far, lost) = (TcpStream::connect(&server).unwrap(), Arc::new(AtomicBool::new(false)));
+                all.lock().unwrap().push(lost.clone());
+                let (to_near, to_far) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                let of_back = lost.clone();
+                std::thread::spawn(move || pass(near, to_far, &lost));
+                std::thread::spawn(move || pass(far, to_near, &of_back));
+            }
+        });
+        Wire { address, connections }
+    }
+
+    /// All connections that there are now lead nowhere; new ones are well. Returns how many.
+    fn lose(&self) -> usize {
+        let now: Vec<_> = self.connections.lock().unwrap().drain(..).collect();
+        now.iter().for_each(|lost| lost.store(true, Ordering::SeqCst));
+        now.len()
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, lost: &AtomicBool) {
+    let mut bytes = [0; 1 << 16];
+    while let Ok(n @ 1..) = from.read(&mut bytes) {
+        if !lost.load(Ordering::SeqCst) && to.write_all(&bytes[..n]).is_err() {
+            return;
+        }
+    }
+    if lost.load(Ordering::SeqCst) {
+        // Nobody hears that this end has closed.
+        std::mem::forget((from, to));
+    } else {
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Unlike a server that hangs, it answers whoever asks anew.
+#[test]
+fn a_connection_with_nobody_behind_it_is_given_up_and_made_anew() {
+    let server = service::start(&RedisOptions::default()).unwrap();
+    let (direct, wire) = (format!("redis://{}", server.address), Wire::to(&server.address));
+    let mut sink = RedisSink::new(config(&format!("redis://{}", wire.address)), context("half-open"));
+    sink.prepare().unwrap();
+    sink.write(&cut(0, 5, vec![row("a", 1, 5)])).unwrap();
+    assert!(wire.lose() > 0);
+    let rows = || (0..200).map(|minute| row("a", minute, 6)).collect::<Vec<_>>();
+    let began = Instant::now();
+    let refused = sink.write(&cut(5, 6, rows()));
+    let Err(SinkError::Retry(said)) = refused else { panic!("{refused:?}") };
+    assert!(said.contains("no answer in time"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(cli_at(&direct, &["HGET", "{half-open}:asof", "v"]), [v(5)], "nothing came through");
+    sink.prepare().unwrap();
+    sink.write(&cut(5, 6, rows())).unwrap();
+    assert_eq!(cli_at(&direct, &["ZCARD", "half-open:per_minute:{a}"]), ["200"]);
+    assert_eq!(cli_at(&direct, &["HGET", "{half-open}:asof", "v"]), [v(6)]);
 }
 
 /// A server that restarts with much to read answers LOADING to everything until it has.
