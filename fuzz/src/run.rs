@@ -34,11 +34,10 @@ fn sealed(bytes: &[u8]) -> Vec<u8> {
     index.extend(crc32c::crc32c(block).to_le_bytes());
     index.extend(0u32.to_le_bytes());
     index.extend(tail);
-    let (offset, entries) = (run.len() as u64, 1u64);
+    let offset = run.len() as u64;
     run.extend(&index);
     run.extend(offset.to_le_bytes());
     run.extend((index.len() as u32).to_le_bytes());
-    run.extend(entries.to_le_bytes());
     let hash = xxhash_rust::xxh3::xxh3_64(&run[offset as usize..]);
     run.extend(hash.to_le_bytes());
     run.extend(b"caudend1");

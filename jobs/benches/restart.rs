@@ -3,7 +3,7 @@
 //! `cargo bench -p caudal --bench restart`
 //!
 //! ```text
-//! steady:  load N keys ─▶ a share of full speed, a checkpoint every 10 s ─▶ kill, some seconds after a checkpoint
+//! steady:  load N keys ─▶ a share of full speed, a checkpoint every 10 s ─▶ kill, just before the next one would come
 //! restart: open the folder ─▶ newest checkpoint, each worker its rows ─▶ repeat what was bound since ─▶ live
 //! ```
 //! Each is a process of its own on a folder on the disk, so that memory is its own. The time runs from the start of the
@@ -27,7 +27,8 @@ use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::record::{Message, Offset};
 use caudal_pipeline::time::Span;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ views:
 const PARTITIONS: u64 = 4;
 const START_MS: u64 = 1_774_656_000_000;
 const CHECKPOINT_EVERY: Span = Span::seconds(10);
+/// The most is to be repeated after a kill at this time after a checkpoint.
+const JUST_BEFORE: Duration = Duration::from_millis(9_500);
 
 /// At up to `AIMED_LOAD` percent: up to so many keys, so many milliseconds to live.
 const AIMS_MS: [(u64, u64); 2] = [(1_000_000, 3_000), (10_000_000, 10_000)];
@@ -122,11 +125,20 @@ fn process(step: &str, folder: &str, keys: &str, load: &str) -> Json {
     printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_else(|| panic!("{step}: {printed}"))
 }
 
-/// The first records hold each key once, those after them keys at random.
+/// The key of the nth record, and what else in it is random: the first ones hold each key once, those after them any.
+fn key(keys: u64, n: u64) -> (u64, u64) {
+    let mixed = (n ^ (n >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
+    (if n < keys { n } else { mixed % keys }, mixed)
+}
+
+/// How many keys these records have, each of which is one changed row.
+fn distinct(keys: u64, records: Range<u64>) -> u64 {
+    records.map(|n| key(keys, n).0).collect::<HashSet<u64>>().len() as u64
+}
+
 fn message(keys: u64, partition: u64, offset: u64) -> Message {
     let n = offset * PARTITIONS + partition;
-    let mixed = (n ^ (n >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
-    let key = if n < keys { n } else { mixed % keys };
+    let (key, mixed) = key(keys, n);
     let payload = format!(r#"{{"k":"key-{key:09}","t":{},"x":{}}}"#, START_MS + n / 1_000, mixed % 1_000);
     Message { offset: Offset(offset), payload: Some(payload.into_bytes()), ..Message::default() }
 }
@@ -214,11 +226,11 @@ fn steady(folder: &Path, keys: u64, load: u64) {
     let (began, lasts) = (Instant::now(), Duration::from_secs(seconds()));
     let mut files = BTreeMap::new();
     run.written(&mut files);
-    let (mut bytes, mut slowest, mut last, mut checkpoints) = (0, 0u64, (Instant::now(), keys), 0);
+    let (mut bytes, mut slowest, mut last, mut saved) = (0, 0u64, Instant::now(), vec![keys]);
     let mut newest = run.turn().checkpoint;
     // What each second has counted: a checkpoint shows in the least of them.
     let (mut second, mut least) = ((0.0, keys), f64::MAX);
-    while began.elapsed() < lasts {
+    while began.elapsed() < lasts || last.elapsed() < JUST_BEFORE {
         let due = keys + (rate * began.elapsed().as_secs_f64()) as u64;
         run.source.release(due / PARTITIONS);
         let status = run.turn();
@@ -231,24 +243,26 @@ fn steady(folder: &Path, keys: u64, load: u64) {
         }
         if status.checkpoint != newest {
             newest = status.checkpoint;
-            checkpoints += 1;
             bytes += run.written(&mut files);
-            last = (Instant::now(), counted(&status));
+            last = Instant::now();
+            saved.push(counted(&status));
         }
     }
     let status = run.turn();
-    let changed = last.1 - keys;
+    let changed: u64 = saved.windows(2).map(|records| distinct(keys, records[0]..records[1])).sum();
+    let saved_records = saved.last().copied().unwrap_or(keys);
     println!(
         "{}",
         json!({
             "loaded records/s": full as u64,
             "load records/s": rate as u64,
             "resident MB": memory_mb("VmRSS:"),
-            "checkpoints": checkpoints,
-            "bytes written a changed record": bytes.checked_div(changed),
+            "checkpoints": saved.len() - 1,
+            "bytes written a changed row": bytes.checked_div(changed),
+            "records a changed row": (saved_records - keys) as f64 / changed.max(1) as f64,
             "slowest second, % of the load": (least / rate * 100.0) as u64,
             "most ms behind": (slowest as f64 / rate * 1e3) as u64,
-            "records since the last checkpoint": counted(&status) - last.1,
+            "records since the last checkpoint": counted(&status) - saved_records,
         })
     );
     // As a kill would: nothing is finished.

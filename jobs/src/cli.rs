@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Exact windowed results from event streams: late, duplicated and faulty events included.
 #[derive(Parser)]
-#[command(name = "caudal", version, arg_required_else_help = true)]
+#[command(name = "caudal", version = concat!(env!("CARGO_PKG_VERSION"), " (build ", env!("CAUDAL_BUILD"), ")"), arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -4,7 +4,7 @@
 //! "caudrun1" | block* | index | footer
 //! block  = entries, each: key_len u32 | key | value_len u32 | value
 //! index  = for each block: offset u64, len u32, crc32c u32, first key
-//! footer = index offset u64 | index len u32 | entries u64 | hash u64 | "caudend1"
+//! footer = index offset u64 | index len u32 | hash u64 | "caudend1"
 //! ```
 //! The hash covers the index, so all blocks through their checksums, and the rest of the footer. The manifest lists it: whatever
 //! is torn, flipped or foreign is found by length, magic, checksum or hash before a byte of it is believed, also a whole run
@@ -14,7 +14,9 @@ use crate::ports::blobs::{BlobError, Blobs};
 
 const MAGIC: &[u8; 8] = b"caudrun1";
 const END: &[u8; 8] = b"caudend1";
-const FOOTER_LEN: usize = 8 + 4 + 8 + 8 + 8;
+/// What of the footer the hash covers.
+const PLACE_LEN: usize = 8 + 4;
+const FOOTER_LEN: usize = PLACE_LEN + 8 + 8;
 const BLOCK_BYTES: usize = 64 * 1024;
 /// In the index: a block's offset, length and checksum.
 const BLOCK_HEAD: usize = 8 + 4 + 4;
@@ -79,7 +81,6 @@ impl RunWriter {
         self.bytes.extend(&self.index);
         self.bytes.extend(index_offset.to_le_bytes());
         self.bytes.extend((self.index.len() as u32).to_le_bytes());
-        self.bytes.extend(self.entries.to_le_bytes());
         let hash = hash(&self.bytes[index_offset as usize..]);
         self.bytes.extend(hash.to_le_bytes());
         self.bytes.extend(END);
@@ -126,7 +127,6 @@ impl Default for RunWriter {
 pub struct Run {
     name: String,
     blocks: Vec<BlockIndex>,
-    entries: u64,
 }
 
 #[derive(Debug)]
@@ -152,31 +152,29 @@ impl Run {
         if footer.len() != FOOTER_LEN {
             return Err(damaged("its length is not what the manifest lists"));
         }
-        if &footer[28..] != END || blobs.read_range(name, 0, MAGIC.len())? != MAGIC {
+        if &footer[PLACE_LEN + 8..] != END || blobs.read_range(name, 0, MAGIC.len())? != MAGIC {
             return Err(damaged("no magic at its ends"));
         }
         let (index_offset, index_len) = (u64_at(&footer, 0), u32_at(&footer, 8) as usize);
+        if index_offset.checked_add(index_len as u64) != Some(footer_offset) {
+            return Err(damaged("the footer does not follow the index"));
+        }
         let mut index = blobs.read_range(name, index_offset, index_len)?;
-        index.extend(&footer[..20]);
+        index.extend(&footer[..PLACE_LEN]);
         let found = self::hash(&index);
-        if index.len() != index_len + 20 || found != u64_at(&footer, 20) {
+        if index.len() != index_len + PLACE_LEN || found != u64_at(&footer, PLACE_LEN) {
             return Err(damaged("the index fails its checksum"));
         }
         if found != hash {
             return Err(damaged("it is another run than the one that the manifest lists"));
         }
         let blocks = read_index(&index[..index_len]).ok_or_else(|| damaged("the index is cut"))?;
-        Ok(Run { name: name.to_owned(), blocks, entries: u64_at(&footer, 12) })
+        Ok(Run { name: name.to_owned(), blocks })
     }
 
     /// The blob's name.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// How many entries it holds.
-    pub fn entries(&self) -> u64 {
-        self.entries
     }
 
     /// Bytes of memory that the open run holds: its index.

@@ -174,7 +174,7 @@ fn change(
         let crash = random.chance(60).then(|| Crash { changes: random.below(8), happens: random.chance(50), forgets: 0 });
         let life = disk.next_life(crash);
         let blobs: Arc<dyn Blobs> = Arc::new(life.clone());
-        match carry_over(&blobs, old.described(), new.described()) {
+        match carry_over(&blobs, old.described(), new.described(), &|_| ()) {
             Ok(()) => break,
             Err(error) => assert!(error.to_string().contains(CRASH), "{error}"),
         }
@@ -190,7 +190,7 @@ fn change(
         if let Some(refused) = refused {
             assert!(matches!(refused, EngineError::OtherJob { job } if job == old.number), "{refused}");
             assert!(Standing::of(&blobs).unwrap().unfinished.is_none());
-            carry_over(&blobs, old.described(), new.described()).unwrap();
+            carry_over(&blobs, old.described(), new.described(), &|_| ()).unwrap();
             exercised.damaged += 1;
         }
     }

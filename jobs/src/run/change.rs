@@ -125,8 +125,8 @@ pub fn carry_over(started: &Started<'_>, other: u64) -> Result<(), RunError> {
     let new = fingerprint(job);
     let (old_sinks, new_sinks) = (sinks_of(&old), sinks_of(job));
     let was = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: Fingerprint { job: other, ..new } };
-    shared.hold.take_anew();
-    engine::carry_over(&blobs, was, Described { plan: &job.plan, sinks: &new_sinks, fingerprint: new })?;
+    let is = Described { plan: &job.plan, sinks: &new_sinks, fingerprint: new };
+    shared.hold.taking(|taken| engine::carry_over(&blobs, was, is, taken))?;
     Changed { job: &job.plan.name, removed: &removed }.emit();
     tell_kept_otherwise(&old, job);
     Ok(())

@@ -44,7 +44,7 @@ pub struct RebuildBegins<'a> {
     pub job: &'a str,
     /// Memory that the job can need at most, bytes, if its limits bound it.
     pub memory_bound: Option<u64>,
-    /// Memory that comparing needs, if no more rows come out than there were, bytes.
+    /// Memory that comparing needs, if no more rows come out than the ledger still has, bytes.
     pub comparing: u64,
 }
 
@@ -57,9 +57,25 @@ impl RebuildBegins<'_> {
         info!(
             caudal_job = self.job,
             "recomputing from what the sources still have; this takes {memory}, then up to {} MiB to compare the rows of both \
-             states, if no more come out than there were, beside the keys of those that stores hold, and twice the disk; results stand still until it is done",
+             states, if no more come out than the ledger still has (how many is told again before), and twice the disk; \
+             results stand still until it is done",
             self.comparing.div_ceil(1 << 20)
         );
+    }
+}
+
+/// A rebuild is done but for the comparing of rows.
+pub struct RebuildCompares<'a> {
+    pub job: &'a str,
+    /// Memory that it needs at most, bytes.
+    pub bytes: u64,
+}
+
+impl RebuildCompares<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let mebibytes = self.bytes.div_ceil(1 << 20);
+        info!(caudal_job = self.job, "comparing the rows of both states and of the stores: up to {mebibytes} MiB of memory");
     }
 }
 

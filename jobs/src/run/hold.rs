@@ -1,29 +1,92 @@
 //! Whether this process still has the state of a job, for whoever answers for the job.
 
-use caudal_pipeline::log::Fence;
-use std::sync::{Arc, Mutex};
-
-const LOCK: &str = "no thread panics while it holds this";
+use caudal_pipeline::log::{Fence, Taken};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A process's hold on the state of one job, as the process knows it. Clones are the same hold.
 #[derive(Clone, Default)]
-pub struct Hold(Arc<Mutex<Option<Fence>>>);
+pub struct Hold(Arc<Mutex<Held>>);
+
+#[derive(Clone, Default)]
+struct Held {
+    /// As it was taken last.
+    fence: Option<Fence>,
+    /// Another process was found to have the state.
+    lost: bool,
+}
 
 impl Hold {
-    /// The state was taken.
-    pub fn take(&self, fence: &Fence) {
-        *self.0.lock().expect(LOCK) = Some(fence.clone());
+    /// Does what takes the state, first or anew: who is found to have it meanwhile is no other process. What is held after it
+    /// is what `take` tells of, or what was held before.
+    pub fn taking<T>(&self, take: impl FnOnce(Taken<'_>) -> T) -> T {
+        let before = std::mem::take(&mut *self.lock());
+        let outcome = take(&|fence| *self.lock() = Held { fence: Some(fence.clone()), lost: false });
+        let mut now = self.lock();
+        if now.fence.is_none() {
+            *now = before;
+        }
+        outcome
     }
 
-    /// This process is about to take the state anew: who is found to have it then is no other process.
-    pub fn take_anew(&self) {
-        *self.0.lock().expect(LOCK) = None;
+    /// Whether another process is known to have taken the state.
+    pub fn is_known_lost(&self) -> bool {
+        self.lock().lost
     }
 
-    /// Whether another process has taken the state: asks it, so this waits for files or object storage. Where there is no
-    /// answer, nothing is known to have been lost.
+    /// The same, after asking the state, so this waits for files or object storage. What does not answer has lost nothing.
     pub fn is_lost(&self) -> bool {
-        let fence = self.0.lock().expect(LOCK).clone();
-        fence.is_some_and(|fence| matches!(fence.newer(), Ok(Some(_))))
+        let Held { fence, lost } = self.lock().clone();
+        let Some(fence) = fence.filter(|_| !lost) else { return lost };
+        let answer = fence.is_lost();
+        let mut now = self.lock();
+        let is_same = now.fence.as_ref().is_some_and(|now| now.generation() == fence.generation());
+        // Else it was this process that took the next generation.
+        now.lost |= is_same && matches!(answer, Ok(true));
+        now.lost
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().expect("no thread panics while it holds this")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use caudal_pipeline::log::CommitLog;
+    use caudal_pipeline::ports::blobs::{Blobs, MemoryBlobs};
+
+    #[test]
+    fn a_hold_is_lost_to_others_alone() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let hold = Hold::default();
+        assert!(!hold.is_lost(), "nothing was taken");
+        for _ in 0..2 {
+            hold.taking(|taken| CommitLog::open_telling(blobs.clone(), taken).map(drop)).unwrap();
+            assert!(!hold.is_lost());
+        }
+        let other = CommitLog::open(blobs.clone()).unwrap().0;
+        assert!(!hold.is_known_lost());
+        assert!(hold.is_lost() && hold.is_known_lost());
+        // It tries to take what comes after its own, which the other one has.
+        assert!(hold.taking(|taken| CommitLog::open_after(2, blobs.clone(), taken).map(drop)).is_err());
+        assert!(hold.is_lost(), "as before");
+        hold.taking(|taken| CommitLog::open_after(other.generation(), blobs.clone(), taken).map(drop)).unwrap();
+        assert!(!hold.is_lost());
+    }
+
+    /// Symptom: 503 from a process that nobody had taken over. It asked for the next generation while it took that itself.
+    #[test]
+    fn who_takes_the_state_anew_while_it_is_asked_has_not_lost_it() {
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let hold = Hold::default();
+        hold.taking(|taken| CommitLog::open_telling(blobs.clone(), taken).map(drop)).unwrap();
+        hold.taking(|taken| {
+            assert!(!hold.is_lost());
+            let (log, _) = CommitLog::open(blobs.clone()).unwrap();
+            assert!(!hold.is_lost(), "it is there, and not told of yet");
+            taken(log.fence());
+        });
+        assert!(!hold.is_lost());
     }
 }

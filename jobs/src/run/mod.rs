@@ -25,6 +25,7 @@ mod state;
 pub use clock::Clock;
 pub use clock::wall_us;
 pub use durations::Durations;
+pub use hold::Hold;
 pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 pub use state::Place;
 
@@ -40,7 +41,6 @@ use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
 use caudal_pipeline::time::Span;
-use hold::Hold;
 use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -54,6 +54,8 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the engine waits for its workers in one turn.
 const TURN: Duration = Duration::from_millis(2);
+/// How often the state is asked whose it is, besides at every append: who repeats epochs or waits for sinks appends nothing.
+const ASK: Duration = Duration::from_secs(1);
 /// How often figures are published.
 const PUBLISH: Duration = Duration::from_millis(100);
 
@@ -212,9 +214,9 @@ impl Shared {
         self.status.lock().expect(LOCK).clone()
     }
 
-    /// Whether another process has taken the job's state. Asks the state, so it may wait.
-    pub fn is_lost(&self) -> bool {
-        self.hold.is_lost()
+    /// This process's hold on the job's state.
+    pub fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// Memory that the job can need at most, bytes: known once it runs, and if its limits bound it.
@@ -406,10 +408,8 @@ fn prepare(started: &change::Started<'_>, sinks: &[sinks::Prepared], attached: O
         sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
     let tables = Tables::new(&job.plan.tables, &config.tables).map_err(|mistakes| RunError::Refused(mistakes.join("\n")))?;
-    shared.hold.take_anew();
-    let claim = Claim::take(&config)?;
+    let claim = shared.hold.taking(|taken| Claim::take(&config, taken))?;
     let fence = claim.fence().clone();
-    shared.hold.take(&fence);
     let logs = sources::local_logs(job, state, fence.generation(), &mut config.sources)?;
     let folders: Vec<PathBuf> = logs.values().map(|log| log.folder.clone()).collect();
     for (stream, log) in &logs {
@@ -438,7 +438,7 @@ fn drive(
     let Parts { sources, sinks, intakes, state } = parts;
     let found = discovery::start(&sources, shared);
     let sinks = sinks::start(sinks, &engine, shared);
-    let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
+    let (mut published, mut held, mut asked, mut seen) = (Instant::now(), Instant::now(), None, None);
     if asked_to() == Stop::Drain {
         // Before anything new is read.
         engine.stop(settings.close);
@@ -469,6 +469,12 @@ fn drive(
         }
         if engine.phase() == Phase::Done {
             break engine.over_limit().map_or(Ok(()), |why| Err(RunError::Refused(why.to_owned())));
+        }
+        if held.elapsed() >= ASK {
+            if let Err(fenced @ LogError::Fenced { .. }) = engine.fence().check() {
+                break Err(EngineError::from(fenced).into());
+            }
+            held = Instant::now();
         }
         if published.elapsed() >= PUBLISH {
             publish(&mut engine, shared);
@@ -517,15 +523,20 @@ fn end(
 ) -> Result<(), RunError> {
     publish(&mut engine, shared);
     // What a process that takes over does to its predecessor's files is not the reason.
+    let mut patience = sinks::LAST_WRITES;
     let outcome = outcome.map_err(|error| match engine.fence().check() {
-        Err(fenced @ LogError::Fenced { .. }) => EngineError::from(fenced).into(),
+        Err(fenced @ LogError::Fenced { .. }) => {
+            // Whoever has taken over writes it too.
+            patience = Duration::ZERO;
+            EngineError::from(fenced).into()
+        }
         _ => error,
     });
     // Requests that still wait are answered.
     drop(intakes);
     // Threads see that the run is over; sinks finish the write they are in.
     shared.stop(Stop::Force);
-    sinks.end();
+    sinks.end(patience);
     engine.shut_down();
     outcome
 }
@@ -554,8 +565,7 @@ fn tables(job: &Job) -> Result<Vec<TableRows>, RunError> {
 
 /// Of the job's meaning and of this build: what alters results.
 fn fingerprint(job: &Job) -> Fingerprint {
-    let hash = caudal_pipeline::hash::route;
-    Fingerprint { job: hash(job.fingerprint.as_bytes()), build: hash(env!("CARGO_PKG_VERSION").as_bytes()) }
+    Fingerprint { job: caudal_pipeline::hash::route(job.fingerprint.as_bytes()), build: crate::BUILD }
 }
 
 /// What a sink's thread writes to.

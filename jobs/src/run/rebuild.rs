@@ -8,7 +8,7 @@
 
 use super::change::{self, Started};
 use super::discovery::pause;
-use super::events::{RebuildBegins, RebuildEnds, RebuildProgress, RebuildWaits};
+use super::events::{RebuildBegins, RebuildCompares, RebuildEnds, RebuildProgress, RebuildWaits};
 use super::sinks::{self, Prepared};
 use super::{RunError, Sources, Stop, TURN, difference, fingerprint, sources, tables};
 use crate::jobfile::{Job, SourceSpec};
@@ -74,13 +74,20 @@ impl Started<'_> {
         for sink in sinks {
             self.asked_of(sink, |sink| sink.held(&from, &mut held))?;
         }
+        if let Some(is) = engine::newest_manifest(&port)? {
+            let bytes = engine::comparing_bytes([(was.manifest, &old.plan), (&is, &self.job.plan)], held.len());
+            RebuildCompares { job: &self.job.plan.name, bytes }.emit();
+            self.check_memory(bytes)?;
+        }
         let (old_sinks, new_sinks) = (change::sinks_of(&old), change::sinks_of(self.job));
         let is_of_old = Fingerprint { job: by.job, ..new };
         let was_job = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: is_of_old };
         let is_job = Described { plan: &self.job.plan, sinks: &new_sinks, fingerprint: new };
         let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held };
-        self.shared.hold.take_anew();
-        let rebuilt = engine::adopt(&blobs, fence.generation(), was_job, &port, is_job, &recomputed)?;
+        let rebuilt = self
+            .shared
+            .hold
+            .taking(|taken| engine::adopt(&blobs, fence.generation(), was_job, &port, is_job, &recomputed, taken))?;
         RebuildEnds { job: &self.job.plan.name, rebuilt, removed: &removed }.emit();
         forget(&blobs)
     }
@@ -214,6 +221,19 @@ impl Started<'_> {
         )))
     }
 
+    /// What is recomputed stays for a start with a higher limit.
+    fn check_memory(&self, comparing: u64) -> Result<(), RunError> {
+        match self.job.plan.limits.memory_bytes.filter(|limit| comparing > *limit) {
+            None => Ok(()),
+            Some(limit) => Err(RunError::Refused(format!(
+                "limits.memory: comparing the rows of both states needs up to {} MiB, and {} MiB are allowed: raise it for the \
+                 rebuild, and start again with --rebuild",
+                comparing.div_ceil(1 << 20),
+                limit >> 20
+            ))),
+        }
+    }
+
     /// Runs the job on what is left, in a state of its own, until it is where the old one is.
     fn recompute(&self, was: Was<'_>, blobs: Arc<dyn Blobs>, input: Input, fence: &Fence) -> Result<(), RunError> {
         let mut plan = self.job.plan.clone();
@@ -221,8 +241,9 @@ impl Started<'_> {
         plan.streams.iter_mut().for_each(|stream| stream.archived = false);
         let plan = Arc::new(plan);
         let Input { sources, tables, found, ends } = input;
-        let comparing = engine::comparing_bytes(was.manifest, &plan);
+        let comparing = engine::comparing_bytes([(was.manifest, &was.job.plan); 2], 0);
         RebuildBegins { job: &plan.name, memory_bound: self.shared.memory_bound(), comparing }.emit();
+        self.check_memory(comparing)?;
         let mut engine = Engine::start(EngineConfig {
             plan: plan.clone(),
             fingerprint: fingerprint(self.job),

@@ -30,7 +30,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// A sink looks for something new at least this often; the engine wakes it sooner.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long the end of a run waits for writes under way.
-const LAST_WRITES: Duration = Duration::from_secs(5);
+pub const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// How a sink is doing.
 #[derive(Clone, Debug, Default)]
@@ -148,10 +148,10 @@ impl Running {
         self.stopped.try_iter()
     }
 
-    /// Waits for the writes under way, but not for a store that hangs: what it may still take is written again, with the
+    /// Waits for the writes under way, so long at most, and not for a store that hangs: what it may still take is written again, with the
     /// same versions, at the next start.
-    pub fn end(self) {
-        let limit = Instant::now() + LAST_WRITES;
+    pub fn end(self, patience: Duration) {
+        let limit = Instant::now() + patience;
         self.threads.iter().for_each(|thread| thread.thread().unpark());
         while self.ended.recv_timeout(limit.saturating_duration_since(Instant::now())).is_ok() {}
     }

@@ -95,6 +95,7 @@ fn the_version_is_told_before_anything_runs_and_the_port_is_free_afterwards() {
     let address = server.address();
     let answer = request(address, "GET", "/version", &[], b"");
     assert_eq!(answer.json()["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(answer.json()["build"], format!("{:016x}", caudal_jobs::BUILD));
     assert_eq!(request(address, "GET", "/readyz", &[], b"").body, "idle: starting: loading its state\n");
     assert_eq!(request(address, "POST", "/metrics", &[], b"").status, 405);
     drop(server);

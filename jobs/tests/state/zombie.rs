@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const POSTED: &str = "\
 caudal: 1
@@ -88,4 +89,34 @@ fn a_process_that_was_stopped_and_taken_over_promises_nothing_more() {
     (2..6).for_each(|id| until("it is taken", || is_taken(newer_at, id)));
     assert_eq!(newer.terminate().code(), Some(0), "{}", newer.printed());
     assert_eq!(counted(&state), 6);
+}
+
+/// A store that takes connections and never says a word. No real one does that on demand.
+fn silent() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the tests; until then all connections stay open.
+    std::thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    address
+}
+
+/// Who waits for a store appends nothing to the log, which is where it would find that it was taken over.
+#[test]
+fn a_process_that_waits_for_a_store_at_its_end_is_told_that_it_was_taken_over() {
+    let scratch = Scratch::new("waits");
+    let sink = format!("sinks:\n  hot: {{redis: {{url: 'redis://{}'}}, keep: [all]}}\n", silent());
+    std::fs::write(scratch.0.join("job.yaml"), format!("{}{sink}", super::NUMBERED)).unwrap();
+    let state = scratch.0.join("state");
+    let mut older = Running::start(&mut scratch.command(&state), scratch.0.join("older"));
+    let live = |running: &Running| running.printed().contains("the job is live").then_some(());
+    until("the older one is live", || live(&older));
+    assert!(Command::new("kill").args(["-TERM", &older.child.id().to_string()]).status().unwrap().success());
+    until("it drains", || older.printed().contains("the job is draining").then_some(()));
+    let newer = Running::start(scratch.command(&state).arg("--take-over"), scratch.0.join("newer"));
+    let began = Instant::now();
+    assert_eq!(older.ended().code(), Some(3), "{}", older.printed());
+    assert!(older.printed().contains("has taken over this state"), "{}", older.printed());
+    // It would have waited for 45 s.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    until("the newer one is live", || live(&newer));
 }

@@ -10,7 +10,7 @@ use super::checkpoint::{self, Manifest};
 use super::{Engine, EngineError};
 use crate::dataflow::root_of;
 use crate::ledger::Cursor;
-use crate::log::{CommitLog, Fingerprint, Generation, LogRecord};
+use crate::log::{CommitLog, Fingerprint, Generation, LogRecord, Taken};
 use crate::plan::{Plan, ViewInput, ViewPlan};
 use crate::ports::blobs::Blobs;
 use crate::positions::Positions;
@@ -55,11 +55,11 @@ impl Standing {
             return Err(EngineError::OtherJob { job: other.job });
         }
         match self.unfinished {
-            Some(found) if found.build != own.build => Err(EngineError::Refused(
-                "another build of caudal has bound epochs that are in no checkpoint, and this one might form them otherwise: \
-                 run that build with --drain, then this one"
-                    .into(),
-            )),
+            Some(found) if found.build != own.build => Err(EngineError::Refused(format!(
+                "another build of caudal ({:016x}, and this one is {:016x}) has bound epochs that are in no checkpoint, and this \
+                 one might form them otherwise: run that build with --drain, then this one",
+                found.build, own.build
+            ))),
             _ => Ok(()),
         }
     }
@@ -78,8 +78,8 @@ pub struct Described<'a> {
 
 /// Makes the state of `old` that of `new`. Streams and views of one name must be the same in both, and every epoch that
 /// `old` has bound must be in its newest checkpoint. Takes a generation, so whoever runs is fenced.
-pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>) -> Result<(), EngineError> {
-    let (log, records) = CommitLog::open(blobs.clone())?;
+pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>, taken: Taken<'_>) -> Result<(), EngineError> {
+    let (log, records) = CommitLog::open_telling(blobs.clone(), taken)?;
     let found = checkpoint::newest(blobs, log.generation(), &records, |_| ()).map_err(EngineError::Refused)?;
     let unfinished =
         || EngineError::Refused("the old job has bound epochs that are in no checkpoint: run it with --drain".into());

@@ -50,6 +50,25 @@ pub struct Manifest {
     pub forgotten: Vec<EventTime>,
 }
 
+/// What a manifest begins with: a later release that writes more into it gives it another number, and reads this one too.
+const TAG: &[u8; 8] = b"caudman1";
+
+impl Manifest {
+    /// The bytes of its file.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, TAG.to_vec()).expect("a manifest is plain data")
+    }
+
+    /// A manifest from the bytes of its file, or why they are none.
+    pub fn decode(bytes: &[u8]) -> Result<Manifest, String> {
+        let Some(content) = bytes.strip_prefix(TAG) else {
+            let is_manifest = bytes.starts_with(&TAG[..TAG.len() - 1]);
+            return Err(if is_manifest { "another release of caudal wrote it" } else { "it is no manifest" }.to_owned());
+        };
+        postcard::from_bytes(content).map_err(|error| error.to_string())
+    }
+}
+
 /// A source stream's positions and clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceState {
@@ -100,7 +119,7 @@ impl Job {
 
 /// Writes a manifest, and says what is to be appended to the log.
 pub fn write_manifest(blobs: &dyn Blobs, generation: u64, manifest: &Manifest) -> Result<Checkpoint, BlobError> {
-    let bytes = postcard::to_stdvec(manifest).expect("a manifest is plain data");
+    let bytes = manifest.encode();
     let name = format!("manifest/{generation:010}-{:020}", manifest.epoch.0);
     blobs.create(&name, &bytes)?;
     Ok(Checkpoint { epoch: manifest.epoch, manifest: name, hash: xxhash_rust::xxh3::xxh3_64(&bytes) })
@@ -143,7 +162,7 @@ pub fn read(blobs: &dyn Blobs, checkpoint: &Checkpoint) -> Result<Manifest, Stri
     if xxhash_rust::xxh3::xxh3_64(&bytes) != checkpoint.hash {
         return Err(format!("{} is damaged", checkpoint.manifest));
     }
-    postcard::from_bytes(&bytes).map_err(|e| format!("{} cannot be read: {e}", checkpoint.manifest))
+    Manifest::decode(&bytes).map_err(|why| format!("{} cannot be read: {why}", checkpoint.manifest))
 }
 
 /// Deletes what processes of these generations have written, the last two checkpoints do not list and the next will not.

@@ -12,8 +12,8 @@ use super::checkpoint::{self, Manifest};
 use super::{Engine, EngineError};
 use crate::decode::{Context, TableRows, Tables};
 use crate::group::Group;
-use crate::ledger::{Batch, Keep, Ledger, RowKey, RowValue};
-use crate::log::CommitLog;
+use crate::ledger::{Batch, Keep, Ledger, RowKey, RowValue, RunEntry};
+use crate::log::{CommitLog, Taken};
 use crate::plan::{Plan, StreamInput};
 use crate::ports::blobs::Blobs;
 use crate::ports::sink::RowState;
@@ -106,12 +106,15 @@ pub fn first_retained(
     Ok(first.into_iter().take(FIRST_RECORDS).max().map_or(Retained::Nothing, Retained::From))
 }
 
-/// Memory that [`adopt`] needs to compare rows, bytes, if no more of them come out than the old job's ledger holds: those of both,
-/// and a copy of what changes.
-pub fn comparing_bytes(was: &Manifest, new: &Plan) -> u64 {
-    let columns = new.views.iter().map(|view| view.columns.len()).max().unwrap_or(0) as u64;
-    let runs = was.ledger.iter().filter(|run| !run.events);
-    runs.map(|run| 3 * (run.entries * (COMPARED_ROW_BYTES + columns * size_of::<Cell>() as u64) + run.bytes)).sum()
+/// Memory that [`adopt`] needs to compare rows, bytes at most: those of the ledgers that these checkpoints of plans list, a copy of
+/// what changes, and the keys of rows that stores hold.
+pub fn comparing_bytes(ledgers: [(&Manifest, &Plan); 2], held: usize) -> u64 {
+    let views = ledgers.iter().flat_map(|(_, plan)| &plan.views);
+    let columns = views.map(|view| view.columns.len()).max().unwrap_or(0) as u64;
+    let row = |run: &RunEntry| run.entries * (COMPARED_ROW_BYTES + columns * size_of::<Cell>() as u64) + run.bytes;
+    let [old, new] = ledgers.map(|(manifest, _)| manifest.ledger.iter().filter(|run| !run.events).map(row).sum::<u64>());
+    // Each row of either may be another one, or gone.
+    2 * (old + new) + held as u64 * COMPARED_ROW_BYTES
 }
 
 /// What is known of a recomputation, beside its state.
@@ -135,11 +138,12 @@ pub fn adopt(
     beside: &Arc<dyn Blobs>,
     new: Described<'_>,
     recomputed: &Recomputed<'_>,
+    taken: Taken<'_>,
 ) -> Result<Rebuilt, EngineError> {
     let Recomputed { at, from, held } = *recomputed;
     let failed = |error: RunError| EngineError::Failed(format!("what was recomputed could not be taken over: {error}"));
     let refused = |why: &str| EngineError::Refused(why.into());
-    let (log, records) = CommitLog::open_after(drained, blobs.clone())?;
+    let (log, records) = CommitLog::open_after(drained, blobs.clone(), taken)?;
     let generation = log.generation();
     let was = checkpoint::newest(blobs, generation, &records, |_| ()).map_err(EngineError::Refused)?;
     let (_, was, _, old_ledger) = was.ok_or_else(|| refused("the old job has left no checkpoint: run it with --drain"))?;

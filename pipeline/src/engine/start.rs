@@ -11,7 +11,7 @@ use super::tables::TableVersions;
 use super::{Engine, EngineConfig, EngineError};
 use crate::bound::Ceilings;
 use crate::ledger::Ledger;
-use crate::log::{Bind, CommitLog, Fence, Generation, LogRecord, Slot};
+use crate::log::{Bind, CommitLog, Fence, Generation, LogRecord, Slot, Taken};
 use crate::state::Saved;
 use crate::time::{Epoch, EventTime, Version};
 use crate::worker::{Command, Gauges, Report, WorkerSetup};
@@ -29,9 +29,9 @@ pub struct Claim {
 impl Claim {
     /// Takes the next generation of the state. What is refused for the state is refused before that: the process that holds
     /// it goes on. Needs no sources yet.
-    pub fn take(config: &EngineConfig) -> Result<Claim, EngineError> {
+    pub fn take(config: &EngineConfig, taken: Taken<'_>) -> Result<Claim, EngineError> {
         refuse_early(config, &CommitLog::peek(config.blobs.clone())?)?;
-        let (mut log, mut records) = CommitLog::open(config.blobs.clone())?;
+        let (mut log, mut records) = CommitLog::open_telling(config.blobs.clone(), taken)?;
         let generation = Generation { generation: log.generation(), workers: config.workers as u32 };
         records.extend(log.begin(&LogRecord::Generation(generation))?);
         Ok(Claim { log, records })
@@ -46,7 +46,7 @@ impl Claim {
 impl Engine {
     /// Takes the state and starts on it.
     pub fn start(config: EngineConfig) -> Result<Engine, EngineError> {
-        let claim = Claim::take(&config)?;
+        let claim = Claim::take(&config, &|_| ())?;
         Engine::start_on(claim, config)
     }
 

@@ -69,14 +69,19 @@ impl Fence {
         self.generation
     }
 
-    /// The generation that has taken over, if one has. Each takes the one after the newest, and none is ever removed: so the
-    /// next one is asked for, and only if it is there they are listed, which is dearer.
-    pub fn newer(&self) -> Result<Option<u64>, BlobError> {
+    /// Whether another process has taken the state. Each takes the generation after the newest, and none is ever removed: so
+    /// the next one is asked for.
+    pub fn is_lost(&self) -> Result<bool, BlobError> {
         match self.blobs.read(&generation_name(self.generation + 1)) {
-            Err(BlobError::Missing(_)) => Ok(None),
-            Ok(_) => newest_generation(&*self.blobs).map(Some),
+            Err(BlobError::Missing(_)) => Ok(false),
+            Ok(_) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    /// The generation that has taken over, if one has: all are listed then, which is dearer.
+    pub fn newer(&self) -> Result<Option<u64>, BlobError> {
+        if self.is_lost()? { newest_generation(&*self.blobs).map(Some) } else { Ok(None) }
     }
 
     /// An error once another process has taken over.
@@ -87,6 +92,9 @@ impl Fence {
         }
     }
 }
+
+/// Told of the hold on a state as soon as it is taken.
+pub type Taken<'a> = &'a dyn Fn(&Fence);
 
 /// The log of one process's generation.
 pub struct CommitLog {
@@ -101,20 +109,26 @@ pub type Slot = (u64, LogRecord);
 impl CommitLog {
     /// Takes the next generation, then reads every record that exists.
     pub fn open(blobs: Arc<dyn Blobs>) -> Result<(CommitLog, Vec<Slot>), LogError> {
+        CommitLog::open_telling(blobs, &|_| ())
+    }
+
+    /// The same, which tells that the generation is taken before it reads.
+    pub fn open_telling(blobs: Arc<dyn Blobs>, taken: Taken<'_>) -> Result<(CommitLog, Vec<Slot>), LogError> {
         let generation = take_generation(&*blobs)?;
-        CommitLog::opened(Fence { blobs, generation })
+        CommitLog::opened(Fence { blobs, generation }, taken)
     }
 
     /// The same for whoever holds generation `own`, and nothing if it does so no longer.
-    pub fn open_after(own: u64, blobs: Arc<dyn Blobs>) -> Result<(CommitLog, Vec<Slot>), LogError> {
+    pub fn open_after(own: u64, blobs: Arc<dyn Blobs>, taken: Taken<'_>) -> Result<(CommitLog, Vec<Slot>), LogError> {
         let generation = own + 1;
         if blobs.create(&generation_name(generation), &[])? == Created::Exists {
             return Err(LogError::Fenced { own, newer: newest_generation(&*blobs)? });
         }
-        CommitLog::opened(Fence { blobs, generation })
+        CommitLog::opened(Fence { blobs, generation }, taken)
     }
 
-    fn opened(fence: Fence) -> Result<(CommitLog, Vec<Slot>), LogError> {
+    fn opened(fence: Fence, taken: Taken<'_>) -> Result<(CommitLog, Vec<Slot>), LogError> {
+        taken(&fence);
         let mut log = CommitLog { fence, next_seq: 1, last_hash: 0 };
         let records = log.read_on()?;
         Ok((log, records))
@@ -274,8 +288,7 @@ pub fn streams_begun(blobs: &dyn Blobs) -> Result<BTreeSet<u32>, LogError> {
                 begun.extend(known.map(|stream| stream.stream));
             }
             LogRecord::Checkpoint(checkpoint) => {
-                let manifest =
-                    blobs.read(&checkpoint.manifest).ok().and_then(|bytes| postcard::from_bytes::<Manifest>(&bytes).ok());
+                let manifest = blobs.read(&checkpoint.manifest).ok().and_then(|bytes| Manifest::decode(&bytes).ok());
                 let Some(manifest) = manifest else { continue };
                 is_of(&mut begun, manifest.fingerprint);
                 begun
@@ -481,7 +494,7 @@ mod tests {
             forgotten: Vec::new(),
             ended: false,
         };
-        blobs.create("manifest/2", &postcard::to_stdvec(&manifest).unwrap()).unwrap();
+        blobs.create("manifest/2", &manifest.encode()).unwrap();
         let seq =
             log.append(&LogRecord::Checkpoint(Checkpoint { epoch: Epoch(2), manifest: "manifest/2".into(), hash: 0 })).unwrap();
         prune(&*blobs, seq).unwrap();

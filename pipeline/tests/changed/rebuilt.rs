@@ -155,12 +155,13 @@ fn trial(seed: u64, seen: &mut Seen) {
     let recomputed = Recomputed { at: was.epoch.max(was.checkpoint.expect("it is drained").0), from: &from, held: &held };
     let newest = || disk.list("gen/").unwrap().len() as u64;
     let parts = (old.described(), Arc::new(beside.clone()) as Arc<dyn Blobs>, new.described());
-    let fenced = adopt(&(Arc::new(disk.clone()) as Arc<dyn Blobs>), newest() - 1, parts.0, &parts.1, parts.2, &recomputed);
+    let fenced =
+        adopt(&(Arc::new(disk.clone()) as Arc<dyn Blobs>), newest() - 1, parts.0, &parts.1, parts.2, &recomputed, &|_| ());
     assert!(fenced.is_err_and(|error| error.to_string().contains("has taken over")), "seed {seed}");
     let rebuilt = loop {
         let crash = random.chance(60).then(|| Crash { changes: random.below(8), happens: random.chance(50), forgets: 0 });
         let life: Arc<dyn Blobs> = Arc::new(disk.next_life(crash));
-        match adopt(&life, newest(), parts.0, &parts.1, parts.2, &recomputed) {
+        match adopt(&life, newest(), parts.0, &parts.1, parts.2, &recomputed, &|_| ()) {
             Ok(rebuilt) => break rebuilt,
             // It was taken over, and nobody lived to hear it.
             Err(EngineError::OtherJob { job: 2 }) => break Default::default(),

@@ -105,7 +105,7 @@ fn checkpoints(disk: &Disk) -> Vec<Checkpoint> {
 /// The manifest and all that it lists.
 fn files(disk: &Disk, checkpoint: &Checkpoint) -> Vec<String> {
     let mut names = vec![checkpoint.manifest.clone()];
-    if let Ok(manifest) = postcard::from_bytes::<Manifest>(&disk.read(&checkpoint.manifest).unwrap_or_default()) {
+    if let Ok(manifest) = Manifest::decode(&disk.read(&checkpoint.manifest).unwrap_or_default()) {
         names.extend(manifest.state.into_iter().map(|file| file.name));
         names.extend(manifest.ledger.into_iter().map(|run| run.name));
     }
