@@ -154,6 +154,9 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
+/// Figures that are kept, and not on the page.
+const RAW: [&str; 2] = ["series", "raw"];
+
 /// What the trials are run with.
 pub struct Settings {
     /// Trials a row; each row has its own number otherwise.
@@ -303,8 +306,10 @@ fn outcome(row: &str, found: &Json) -> String {
         if figures.contains_key("series") {
             let _ = write!(text, "\n![{row}](reliability/{row}.svg)\n");
         }
-        let (faults, others): (Vec<_>, Vec<_>) =
-            figures.iter().filter(|(name, _)| *name != "series").partition(|(_, figure)| figure["outcome"].is_string());
+        let (faults, others): (Vec<_>, Vec<_>) = figures
+            .iter()
+            .filter(|(name, _)| !RAW.contains(&name.as_str()))
+            .partition(|(_, figure)| figure["outcome"].is_string());
         if !faults.is_empty() {
             text.push_str("\n| fault | outcome | ms to recover | besides |\n|---|---|--:|---|\n");
             faults.iter().for_each(|(name, figures)| fault(name, figures, &mut text));
@@ -379,12 +384,15 @@ mod tests {
     #[test]
     fn faults_have_a_table_of_their_own_and_a_series_its_chart() {
         let series = json!({"columns": ["minutes", "MB"], "rows": ["0 1", "1 2"]});
-        let figures = json!({"full": {"outcome": "a | b", "ms to recover": 5, "p": {"p50 ms": 1}}, "rows": 3, "series": series});
+        let figures = json!({"raw": [1, 2], "full": {"outcome": "a | b", "ms to recover": 5, "p": {"p50 ms": 1}}, "rows": 3, "series": series});
         let found = json!({"passed": true, "runs": 2, "unit": "minutes", "figures": figures, "changed_since": 0});
         let page = page(|row| (row.name == "faults").then(|| found.clone()));
         assert!(page.contains("Passed: 2 minutes from seed"), "{page}");
         assert!(page.contains("| full | a \\| b | 5 | p: p50 ms 1 |\n") && page.contains("| rows | 3 |\n"), "{page}");
-        assert!(page.contains("![faults](reliability/faults.svg)") && !page.contains("columns"), "{page}");
+        assert!(
+            page.contains("![faults](reliability/faults.svg)") && !page.contains("columns") && !page.contains("raw"),
+            "{page}"
+        );
         assert!(chart(&series).is_some_and(|svg| svg.contains(">minutes<") && svg.contains(">MB<")));
     }
 }

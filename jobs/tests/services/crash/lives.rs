@@ -232,6 +232,7 @@ impl Told {
         let mut to_live = self.to_live.clone();
         to_live.sort();
         let median = to_live.get(to_live.len() / 2).map_or(0, Duration::as_millis) as u64;
+        let each = |times: &[Duration]| times.iter().map(|time| time.as_millis() as u64).collect::<Vec<u64>>();
         let starts: BTreeMap<String, u64> = self.starts.iter().map(|(workers, n)| (format!("{workers}"), *n)).collect();
         json!({
             "lives ended at a random moment": self.kills,
@@ -242,6 +243,7 @@ impl Told {
             "from start to reading, longest (ms)": most(&to_live),
             "from SIGCONT to exit code 3, longest (ms)": most(&self.fenced),
             "stopped before it held the state, so that the other one ended": self.came_first,
+            "raw": {"from start to reading (ms)": each(&self.to_live), "from SIGCONT to exit code 3 (ms)": each(&self.fenced)},
         })
     }
 }
