@@ -111,7 +111,7 @@ pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>
         };
         has(new.plan) && has(old.plan)
     };
-    let file = state.carry(&**blobs, &name, is_kept, &to).map_err(failed)?;
+    let file = state.carry(&**blobs, &name, is_kept, |_, _, _| None, &to).map_err(failed)?;
     let begins = begins(old.plan, new.plan, &to, &manifest);
     let manifest = Manifest { state: file.into_iter().collect(), ledger: carried.runs, begins, ..moved(manifest, new, &to) };
     commit(&**blobs, log, &manifest, failed)

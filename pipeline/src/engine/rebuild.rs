@@ -14,7 +14,8 @@ use crate::decode::{Context, TableRows, Tables};
 use crate::group::Group;
 use crate::ledger::{Batch, Keep, Ledger, RowKey, RowValue, RunEntry};
 use crate::log::{CommitLog, Taken};
-use crate::plan::{Plan, StreamInput};
+use crate::operators::given_complete;
+use crate::plan::{Plan, StreamInput, WindowPlan};
 use crate::ports::blobs::Blobs;
 use crate::ports::sink::RowState;
 use crate::ports::source::{Discovered, Source, SourceError};
@@ -170,14 +171,19 @@ pub fn adopt(
     let ledger = Ledger::open(blobs.clone(), generation, was.epoch, &carried.runs).map_err(failed)?;
     let (plans, watermarks) = ((old.plan, new.plan), &is.watermarks[..]);
     let comparison = Comparison { plans, old: &ledger, new: &new_ledger, watermarks, from, held };
-    let (rows, rebuilt) = comparison.rows().map_err(failed)?;
+    let (rows, rebuilt, given) = comparison.rows().map_err(failed)?;
     ledger.append(Batch { epoch, opened, watermarks: is.watermarks.clone(), rows, ..Batch::default() });
     ledger.freeze();
     let everything = Keep { passed: Epoch(0), rows_until: vec![EventTime::MIN; new.plan.views.len()] };
     let runs = ledger.seal(&everything).map_err(failed)?;
     let name = format!("state/{generation:010}-{:020}", epoch.0);
     let same = Positions::between(new.plan, new.plan);
-    let file = state.carry(&**blobs, &name, |_| true, &same).map_err(failed)?;
+    let instead = |operator: &str, key: &[u8], value: &[u8]| {
+        let view = new.plan.views.iter().position(|view| operator.strip_prefix("view/") == Some(&view.name));
+        let view = view.filter(|view| matches!(new.plan.views[*view].window, WindowPlan::Session { .. }))?;
+        given_complete(key, value, |group, start| given.contains(&(view as u32, group, start)))
+    };
+    let file = state.carry(&**blobs, &name, |_| true, instead, &same).map_err(failed)?;
     let was = moved(was, new, &to);
     let begins = new.plan.views.iter().zip(from).filter(|(_, from)| **from > EventTime::MIN);
     let manifest = Manifest {
@@ -211,14 +217,14 @@ type Changes = Vec<(RowKey, Option<RowValue>)>;
 type Given = BTreeMap<HeldKey, (bool, bool)>;
 
 impl Comparison<'_> {
-    /// What changes, in the order of keys.
-    fn rows(&self) -> Result<(Changes, Rebuilt), RunError> {
-        let (mut changes, mut rebuilt) = (Changes::new(), Rebuilt::default());
+    /// What changes, in the order of keys; and which sessions that came out were given as complete, with whatever end.
+    fn rows(&self) -> Result<(Changes, Rebuilt, BTreeSet<HeldKey>), RunError> {
+        let (mut changes, mut rebuilt, mut complete) = (Changes::new(), Rebuilt::default(), BTreeSet::new());
         for view in 0..self.plans.1.views.len() as u32 {
-            self.view(view, &mut changes, &mut rebuilt)?;
+            self.view(view, &mut changes, &mut rebuilt, &mut complete)?;
         }
         changes.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok((changes, rebuilt))
+        Ok((changes, rebuilt, complete))
     }
 
     /// A changed row's value as of W: whoever waits for complete or final rows has passed this one, if W has, and was given
@@ -254,7 +260,13 @@ impl Comparison<'_> {
         (key, Some(RowValue { state: RowState::Gone, was_complete: true, was_final: true, watermark, cells }))
     }
 
-    fn view(&self, view: u32, changes: &mut Changes, rebuilt: &mut Rebuilt) -> Result<(), RunError> {
+    fn view(
+        &self,
+        view: u32,
+        changes: &mut Changes,
+        rebuilt: &mut Rebuilt,
+        complete: &mut BTreeSet<HeldKey>,
+    ) -> Result<(), RunError> {
         let (plan, from) = (&self.plans.1.views[view as usize], self.from[view as usize]);
         // Stores know cells by their columns' names.
         let was = self.plans.0.views.iter().find(|was| was.name == plan.name);
@@ -268,6 +280,10 @@ impl Comparison<'_> {
         let given = self.given(view, &old);
         let starts: BTreeSet<HeldKey> = new.keys().map(key_of).collect();
         let known: BTreeSet<HeldKey> = old.keys().map(key_of).collect();
+        if matches!(plan.window, WindowPlan::Session { .. }) {
+            // Other windows end where they end.
+            complete.extend(starts.iter().filter(|key| given.get(key).is_some_and(|given| given.0)).cloned());
+        }
         for (key, value) in &new {
             let was = old.get(key);
             if comparable && was.is_some_and(|was| was.state != RowState::Gone && was.cells == value.cells) {

@@ -23,4 +23,5 @@ pub use combine::{Combine, Partial};
 pub use driver::{EpochOperator, Tick, Ticks, epochs};
 pub use judge::{Derive, Judge, Judged};
 pub use rollup::rollup;
+pub use sessions::given_complete;
 pub use windows::{Change, RowChange, WindowAssigner, Windows};

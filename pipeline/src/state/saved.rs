@@ -93,12 +93,13 @@ impl Saved {
     }
 
     /// Writes the rows that are alive again, as one run for another plan: of the operators that `keeps` says, their
-    /// streams at the new positions.
+    /// streams at the new positions, with the value that `instead` has for one of an operator's keys.
     pub fn carry(
         &self,
         blobs: &dyn Blobs,
         name: &str,
         keeps: impl Fn(&str) -> bool,
+        instead: impl Fn(&str, &[u8], &[u8]) -> Option<Vec<u8>>,
         to: &Positions,
     ) -> Result<Option<StateFile>, RunError> {
         let mut writer = StateWriter::default();
@@ -110,7 +111,9 @@ impl Saved {
                 && let Some(stream) = to.stream(expiry.stream)
             {
                 let expiry = Expiry { stream, ..expiry };
-                writer.push(&key, &encode_alive(expiry, bytes), Some(expiry));
+                let own = key.get(operator.len() + 1 + size_of::<u64>()..).unwrap_or_default();
+                let other = instead(operator, own, bytes);
+                writer.push(&key, &encode_alive(expiry, other.as_deref().unwrap_or(bytes)), Some(expiry));
             }
         }
         writer.create(blobs, name)

@@ -195,6 +195,62 @@ fn trial(seed: u64, seen: &mut Seen) {
     engine.shut_down();
 }
 
+/// Symptom: a row stayed in stores that wait for complete ones. Cause: a session that was given as complete had grown since, so
+/// that the recomputation, which never saw it complete, did not say that it is gone once it was merged away.
+#[test]
+fn a_session_that_was_complete_once_is_gone_from_every_store_when_it_is_merged_away_after_a_rebuild() {
+    let sessions = |filter| {
+        let full = plan_of(Shape { filter, ..Shape::new(Span::seconds(300)) }, Span::seconds(5));
+        let views = full.views.iter().filter(|view| view.name == "session").cloned().collect();
+        Arc::new(Plan { views, streams: full.streams[..1].to_vec(), ..full })
+    };
+    let (source, disk, mut clock) = (MemorySource::new("events", 1), Disk::default(), Clock::new());
+    let push = |group: &str, at_s: i64| {
+        let at_ms = START_US / 1_000 + at_s * 1_000;
+        source.push_payload(0, format!(r#"{{"id":"{group}{at_s}","t":{at_ms},"g":"{group}","h":0,"x":3.00}}"#).into_bytes());
+    };
+    let mut stores = Stores(Default::default());
+    let old = Job { plan: sessions("x > -9.0"), number: 1, sinks: Vec::new() };
+    let mut engine = started(forgetful(&old, &source, &disk, 1));
+    // [100, 120) is complete; then it grows to [100, 130), which W, 121, has not reached.
+    for events in [&[("one", 100), ("other", 126)][..], &[("one", 110)]] {
+        events.iter().for_each(|(group, at)| push(group, *at));
+        settle(&mut engine, &source, &mut clock);
+        stores.follow(&engine, &old.plan);
+    }
+    engine.stop(false);
+    until(&mut engine, &mut clock, 10, |engine| engine.phase() == Phase::Done);
+    let was = engine.status();
+    let ends: BTreeMap<Partition, Offset> = was.positions[&0].iter().cloned().collect();
+    engine.shut_down();
+
+    let new = Job { plan: sessions("x > 2.0"), number: 2, sinks: Vec::new() };
+    let (beside, from) = (Disk::default(), [EventTime::MIN]);
+    let bounded: Arc<dyn Source> = Arc::new(BoundedSource::new(Arc::new(source.clone()), ends.clone()));
+    let sources = BTreeMap::from([(0, bounded.clone())]);
+    let config = EngineConfig { sources, ..forgetful(&new, &source, &beside, 1) };
+    assert!(recomputed(config, &*bounded, &ends, was.watermarks[0], &mut clock));
+    let held = stores.held(&new.plan, &from);
+    let recomputed = Recomputed { at: was.checkpoint.expect("it is drained").0, from: &from, held: &held };
+    let blobs = [&disk, &beside].map(|disk| Arc::new(disk.clone()) as Arc<dyn Blobs>);
+    adopt(&blobs[0], disk.list("gen/").unwrap().len() as u64, old.described(), &blobs[1], new.described(), &recomputed, &|_| ())
+        .unwrap();
+
+    // Merged into [95, 130), and all is complete.
+    let mut engine = started(forgetful(&new, &source, &disk, 1));
+    for (group, at) in [("one", 95), ("other", 400)] {
+        push(group, at);
+        settle(&mut engine, &source, &mut clock);
+        stores.follow(&engine, &new.plan);
+    }
+    for store in 0..2 {
+        compare_stores(&stores, &engine, &new, &source, &[&beside, &disk], &from, (store, false), 0);
+        let starts: Vec<EventTime> = stores.visible(store, |_, _| true).into_keys().map(|(_, _, start)| start).collect();
+        assert!(starts.contains(&EventTime(START_US + 95_000_000)), "{starts:?}");
+    }
+    engine.shut_down();
+}
+
 /// Recomputes up to the ends; false if the process crashed.
 fn recomputed(
     config: EngineConfig,
