@@ -6,7 +6,16 @@ mod sources;
 use std::path::Path;
 
 /// All that decides what comes out of a record, from the workspace's root on.
-const PLACES: [&str; 4] = ["pipeline/src", "connectors/src", "jobs/src/jobfile", "Cargo.lock"];
+const PLACES: [&str; 7] = [
+    "pipeline/src",
+    "connectors/src",
+    "jobs/src/jobfile",
+    // Features decide how numbers are read.
+    "Cargo.toml",
+    "pipeline/Cargo.toml",
+    "connectors/Cargo.toml",
+    "Cargo.lock",
+];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");

@@ -249,6 +249,7 @@ fn steady(folder: &Path, keys: u64, load: u64) {
         }
     }
     let status = run.turn();
+    let resident = memory_mb("VmRSS:");
     let changed: u64 = saved.windows(2).map(|records| distinct(keys, records[0]..records[1])).sum();
     let saved_records = saved.last().copied().unwrap_or(keys);
     println!(
@@ -256,7 +257,7 @@ fn steady(folder: &Path, keys: u64, load: u64) {
         json!({
             "loaded records/s": full as u64,
             "load records/s": rate as u64,
-            "resident MB": memory_mb("VmRSS:"),
+            "resident MB": resident,
             "checkpoints": saved.len() - 1,
             "bytes written a changed row": bytes.checked_div(changed),
             "records a changed row": (saved_records - keys) as f64 / changed.max(1) as f64,

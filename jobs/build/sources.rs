@@ -32,7 +32,13 @@ fn collect(place: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         return Ok(());
     }
     for entry in fs::read_dir(place)? {
-        collect(&entry?.path(), files)?;
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // What editors leave beside a file.
+        if !name.starts_with(['.', '#']) && !name.ends_with('~') && !name.ends_with(".orig") {
+            collect(&entry.path(), files)?;
+        }
     }
     Ok(())
 }

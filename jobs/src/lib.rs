@@ -55,6 +55,8 @@ mod tests {
         write(root.join("lock"), "2").unwrap();
         seen.push(now());
         write(root.join("elsewhere"), "").unwrap();
+        write(root.join("src/.c.rs.swp"), "").unwrap();
+        write(root.join("src/a/b.rs~"), "").unwrap();
         assert_eq!(now(), seen[3], "what lies elsewhere is no part of it");
         remove_dir_all(&root).unwrap();
         seen.sort_unstable();

@@ -13,6 +13,7 @@ use caudal_pipeline::log::Fingerprint;
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::blobs::Blobs;
 use caudal_pipeline::ports::memory::MemorySource;
+use caudal_pipeline::ports::sink::{DeadLetterRow, EventRow};
 use caudal_pipeline::time::Span;
 use harness::*;
 use std::fs;
@@ -77,9 +78,16 @@ fn owed(engine: &Engine, plan: &Arc<Plan>) -> (String, Cursor) {
     let mut sink = Follower::new(plan.clone(), kept, true).with_events(Some(KeptEvents { retain: None }));
     let (mut text, mut cursor) = (String::new(), cursor);
     while let Some((cut, next)) = sink.cut(&engine.ledger(), &cursor).unwrap() {
-        cut.rows.iter().for_each(|row| text += &format!("{row:?}\n"));
-        cut.dead_letters.iter().for_each(|letter| text += &format!("{letter:?}\n"));
-        cut.events.iter().for_each(|event| text += &format!("{event:?}\n"));
+        for row in cut.rows {
+            let name = &plan.views[row.view].name;
+            text += &format!("row {name} {:?} {} {} {} {:?}\n", row.group, row.start, row.end, row.version.0, row.cells);
+        }
+        for DeadLetterRow { version, dead_letter: of } in cut.dead_letters {
+            text += &format!("dead letter {} {} {} {:?}\n", version.0, of.partition.number, of.offset.0, of.rejection.reason);
+        }
+        for EventRow { version, event: of, .. } in cut.events {
+            text += &format!("event {} {} {} {} {}\n", version.0, of.partition.number, of.offset.0, of.event_time, of.id);
+        }
         cursor = next;
     }
     (text, cursor)
@@ -97,7 +105,7 @@ fn write(folder: &Path) {
     settle(&mut engine, &job.source, &mut clock);
     let (missing, _) = owed(&engine, &job.plan);
     assert!(
-        given.len() > missing.len() && ["\nRow {", "\nDeadLetterRow {", "\nEventRow {"].iter().all(|of| missing.contains(of)),
+        given.len() > missing.len() && ["row ", "\ndead letter ", "\nevent "].iter().all(|of| missing.contains(of)),
         "{missing}"
     );
     engine.stop(false);

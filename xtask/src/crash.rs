@@ -248,8 +248,8 @@ fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
 
 /// Whether a test whose name has this in it was begun.
 fn has_run(printed: &str, name: &str) -> bool {
-    let begun = printed.lines().filter_map(|line| line.strip_prefix("test "));
-    begun.into_iter().any(|line| line.contains(name) && !line.contains("... ignored"))
+    let mut begun = printed.lines().filter_map(|line| line.strip_prefix("test "));
+    begun.any(|line| line.contains(name) && !line.contains("... ignored"))
 }
 
 /// What the tests of a row have found, in all their lines; the harness may have begun one with a test's name.

@@ -1,7 +1,10 @@
 //! Whether this process still has the state of a job, for whoever answers for the job.
 
 use caudal_pipeline::log::{Fence, Taken};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::Thread;
+use std::time::Duration;
 
 /// A process's hold on the state of one job, as the process knows it. Clones are the same hold.
 #[derive(Clone, Default)]
@@ -47,6 +50,38 @@ impl Hold {
 
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().expect("no thread panics while it holds this")
+    }
+}
+
+/// How often the state is asked whose it is, besides at every append: who repeats epochs or waits for sinks appends nothing.
+const ASK: Duration = Duration::from_secs(1);
+
+/// Asks the state, so that [`Hold::is_known_lost`] knows, until this is dropped. On a thread of its own: storage may be slow.
+pub struct Asking {
+    ends: Arc<AtomicBool>,
+    thread: Thread,
+}
+
+impl Asking {
+    /// Begins.
+    pub fn start(hold: &Hold) -> Asking {
+        let (hold, ends) = (hold.clone(), Arc::new(AtomicBool::new(false)));
+        let ended = ends.clone();
+        let asking = std::thread::spawn(move || {
+            while !ended.load(Ordering::SeqCst) {
+                hold.is_lost();
+                std::thread::park_timeout(ASK);
+            }
+        });
+        Asking { ends, thread: asking.thread().clone() }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::SeqCst);
+        // It is not waited for: whom it asks may be away.
+        self.thread.unpark();
     }
 }
 

@@ -25,6 +25,7 @@ mod state;
 pub use clock::Clock;
 pub use clock::wall_us;
 pub use durations::Durations;
+use hold::Asking;
 pub use hold::Hold;
 pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 pub use state::Place;
@@ -54,8 +55,6 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the engine waits for its workers in one turn.
 const TURN: Duration = Duration::from_millis(2);
-/// How often the state is asked whose it is, besides at every append: who repeats epochs or waits for sinks appends nothing.
-const ASK: Duration = Duration::from_secs(1);
 /// How often figures are published.
 const PUBLISH: Duration = Duration::from_millis(100);
 
@@ -438,7 +437,8 @@ fn drive(
     let Parts { sources, sinks, intakes, state } = parts;
     let found = discovery::start(&sources, shared);
     let sinks = sinks::start(sinks, &engine, shared);
-    let (mut published, mut held, mut asked, mut seen) = (Instant::now(), Instant::now(), None, None);
+    let _asking = Asking::start(&shared.hold);
+    let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
     if asked_to() == Stop::Drain {
         // Before anything new is read.
         engine.stop(settings.close);
@@ -470,11 +470,10 @@ fn drive(
         if engine.phase() == Phase::Done {
             break engine.over_limit().map_or(Ok(()), |why| Err(RunError::Refused(why.to_owned())));
         }
-        if held.elapsed() >= ASK {
-            if let Err(fenced @ LogError::Fenced { .. }) = engine.fence().check() {
-                break Err(EngineError::from(fenced).into());
-            }
-            held = Instant::now();
+        if shared.hold.is_known_lost()
+            && let Err(fenced @ LogError::Fenced { .. }) = engine.fence().check()
+        {
+            break Err(EngineError::from(fenced).into());
         }
         if published.elapsed() >= PUBLISH {
             publish(&mut engine, shared);

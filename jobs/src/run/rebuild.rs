@@ -243,7 +243,6 @@ impl Started<'_> {
         let Input { sources, tables, found, ends } = input;
         let comparing = engine::comparing_bytes([(was.manifest, &was.job.plan); 2], 0);
         RebuildBegins { job: &plan.name, memory_bound: self.shared.memory_bound(), comparing }.emit();
-        self.check_memory(comparing)?;
         let mut engine = Engine::start(EngineConfig {
             plan: plan.clone(),
             fingerprint: fingerprint(self.job),

@@ -112,10 +112,11 @@ pub fn first_retained(
 pub fn comparing_bytes(ledgers: [(&Manifest, &Plan); 2], held: usize) -> u64 {
     let views = ledgers.iter().flat_map(|(_, plan)| &plan.views);
     let columns = views.map(|view| view.columns.len()).max().unwrap_or(0) as u64;
-    let row = |run: &RunEntry| run.entries * (COMPARED_ROW_BYTES + columns * size_of::<Cell>() as u64) + run.bytes;
-    let [old, new] = ledgers.map(|(manifest, _)| manifest.ledger.iter().filter(|run| !run.events).map(row).sum::<u64>());
-    // Each row of either may be another one, or gone.
-    2 * (old + new) + held as u64 * COMPARED_ROW_BYTES
+    let row_bytes = COMPARED_ROW_BYTES + columns * size_of::<Cell>() as u64;
+    let rows = |run: &RunEntry| run.entries * row_bytes + run.bytes;
+    let [old, new] = ledgers.map(|(manifest, _)| manifest.ledger.iter().filter(|run| !run.events).map(rows).sum::<u64>());
+    // Each row may be another one, or gone. And the state is written once more, as one run.
+    2 * (old + new + held as u64 * row_bytes) + ledgers[1].0.state.iter().map(|file| file.bytes).sum::<u64>()
 }
 
 /// What is known of a recomputation, beside its state.
@@ -169,8 +170,14 @@ pub fn adopt(
     let carried = old_ledger.carry(&to).map_err(failed)?;
     check_delivered(&was, carried.left_out, old, new)?;
     let ledger = Ledger::open(blobs.clone(), generation, was.epoch, &carried.runs).map_err(failed)?;
-    let (plans, watermarks) = ((old.plan, new.plan), &is.watermarks[..]);
+    let (plans, watermarks) = ((old.plan, new.plan), (&to.watermarks(&was.watermarks)[..], &is.watermarks[..]));
     let comparison = Comparison { plans, old: &ledger, new: &new_ledger, watermarks, from, held };
+    if let Some(view) = comparison.grows_over_the_edge().map_err(failed)? {
+        return Err(EngineError::Refused(format!(
+            "views.{view}: has a session that may still grow, of which the sources no longer have all records: wait until it has \
+             ended, or let its topic keep records longer"
+        )));
+    }
     let (rows, rebuilt, given) = comparison.rows().map_err(failed)?;
     ledger.append(Batch { epoch, opened, watermarks: is.watermarks.clone(), rows, ..Batch::default() });
     ledger.freeze();
@@ -181,7 +188,8 @@ pub fn adopt(
     let instead = |operator: &str, key: &[u8], value: &[u8]| {
         let view = new.plan.views.iter().position(|view| operator.strip_prefix("view/") == Some(&view.name));
         let view = view.filter(|view| matches!(new.plan.views[*view].window, WindowPlan::Session { .. }))?;
-        given_complete(key, value, |group, start| given.contains(&(view as u32, group, start)))
+        let was_given = |group, start| (start >= from[view]).then(|| given.contains(&(view as u32, group, start)));
+        given_complete(key, value, was_given)
     };
     let file = state.carry(&**blobs, &name, |_| true, instead, &same).map_err(failed)?;
     let was = moved(was, new, &to);
@@ -207,7 +215,8 @@ struct Comparison<'a> {
     plans: (&'a Plan, &'a Plan),
     old: &'a Ledger,
     new: &'a Ledger,
-    watermarks: &'a [EventTime],
+    /// Where the old job stopped, and after the recomputation.
+    watermarks: (&'a [EventTime], &'a [EventTime]),
     from: &'a [EventTime],
     held: &'a BTreeMap<HeldKey, EventTime>,
 }
@@ -227,37 +236,64 @@ impl Comparison<'_> {
         Ok((changes, rebuilt, complete))
     }
 
-    /// A changed row's value as of W: whoever waits for complete or final rows has passed this one, if W has, and was given
+    /// A view whose session from before the edge is not final: its next event would make a row of what is left.
+    fn grows_over_the_edge(&self) -> Result<Option<&str>, RunError> {
+        for (at, view) in self.plans.1.views.iter().enumerate() {
+            if matches!(view.window, WindowPlan::Session { .. }) {
+                let (watermark, lateness) = (self.before(view.stream), self.plans.1.streams[view.stream].lateness);
+                let grows = |(key, _, value): &(RowKey, Version, RowValue)| {
+                    key.start < self.from[at] && value.state != RowState::Gone && key.end.plus(lateness) > watermark
+                };
+                if self.old.rows(at as u32)?.iter().any(grows) {
+                    return Ok(Some(&view.name));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// W where the old job stopped.
+    fn before(&self, stream: usize) -> EventTime {
+        self.watermarks.0.get(stream).copied().unwrap_or(EventTime::MIN)
+    }
+
+    /// A changed row's value as of W: whoever waits for complete or final rows has passed this one, if W had, and was given
     /// it, if it was due before.
     fn value(&self, key: &RowKey, cells: Vec<Cell>, given: &Given) -> RowValue {
         let stream = self.plans.1.views[key.view as usize].stream;
-        let watermark = self.watermarks[stream];
-        let is_complete = key.end <= watermark;
+        let (before, watermark) = (self.before(stream), self.watermarks.1[stream]);
         let (complete, last) = given.get(&(key.view, key.group.clone(), key.start)).copied().unwrap_or_default();
-        let was_final = last || key.end.plus(self.plans.1.streams[stream].lateness) <= watermark;
-        let state = if is_complete { RowState::Complete } else { RowState::Open };
-        RowValue { state, was_complete: complete || is_complete, was_final, watermark, cells }
+        let was_complete = complete || key.end <= before;
+        let was_final = last || key.end.plus(self.plans.1.streams[stream].lateness) <= before;
+        let state = if key.end <= watermark { RowState::Complete } else { RowState::Open };
+        RowValue { state, was_complete, was_final, watermark, cells }
     }
 
-    /// Which rows of a view were complete, and final, with the ends that they had: what was due stays due.
+    /// Which rows of a view were complete, and final, with the ends that they had: what was due stays due. What the ledger
+    /// has forgotten is as the stores have it.
     fn given(&self, view: u32, old: &BTreeMap<RowKey, RowValue>) -> Given {
         let stream = self.plans.1.views[view as usize].stream;
-        let (watermark, lateness) = (self.watermarks[stream], self.plans.1.streams[stream].lateness);
-        let held = self.held.iter().filter(|(key, _)| key.0 == view).map(|(key, end)| (key.clone(), *end, false));
-        let known = old.iter().map(|(key, value)| ((view, key.group.clone(), key.start), key.end, value.was_complete));
+        let (before, lateness) = (self.before(stream), self.plans.1.streams[stream].lateness);
         let mut given = Given::new();
-        for (key, end, complete) in held.chain(known) {
-            let was = given.entry(key).or_default();
-            *was = (was.0 || complete || end <= watermark, was.1 || end.plus(lateness) <= watermark);
+        for (key, value) in old {
+            let there = value.state != RowState::Gone;
+            let was = given.entry((view, key.group.clone(), key.start)).or_default();
+            let complete = value.was_complete || there && key.end <= before;
+            let last = value.was_final || there && key.end.plus(lateness) <= before;
+            *was = (was.0 || complete, was.1 || last);
+        }
+        for (key, end) in self.held.iter().filter(|(key, _)| key.0 == view) {
+            given.entry(key.clone()).or_insert((*end <= before, end.plus(lateness) <= before));
         }
         given
     }
 
-    /// A row that is no longer there. A store that was never given it takes no harm.
-    fn gone(&self, key: RowKey) -> (RowKey, Option<RowValue>) {
+    /// A row that is no longer there, for whoever was given it.
+    fn gone(&self, key: RowKey, given: &Given) -> (RowKey, Option<RowValue>) {
         let view = &self.plans.1.views[key.view as usize];
-        let (cells, watermark) = (vec![Cell::Null; view.columns.len()], self.watermarks[view.stream]);
-        (key, Some(RowValue { state: RowState::Gone, was_complete: true, was_final: true, watermark, cells }))
+        let (cells, watermark) = (vec![Cell::Null; view.columns.len()], self.watermarks.1[view.stream]);
+        let (was_complete, was_final) = given.get(&(key.view, key.group.clone(), key.start)).copied().unwrap_or_default();
+        (key, Some(RowValue { state: RowState::Gone, was_complete, was_final, watermark, cells }))
     }
 
     fn view(
@@ -299,13 +335,13 @@ impl Comparison<'_> {
                 changes.push((key, None));
             } else if value.state != RowState::Gone {
                 rebuilt.gone += 1;
-                changes.push(self.gone(key));
+                changes.push(self.gone(key, &given));
             }
         }
         let only_held = self.held.iter().filter(|(key, _)| key.0 == view && key.2 >= from);
         for ((_, group, start), end) in only_held.filter(|(key, _)| !starts.contains(*key) && !known.contains(*key)) {
             rebuilt.gone += 1;
-            changes.push(self.gone(RowKey { view, end: *end, group: group.clone(), start: *start }));
+            changes.push(self.gone(RowKey { view, end: *end, group: group.clone(), start: *start }, &given));
         }
         Ok(())
     }

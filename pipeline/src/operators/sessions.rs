@@ -48,15 +48,14 @@ fn saved(rules: &ViewRules, gap: Span, key: (&Group, EventTime), session: &Sessi
     StateRow::new(key.0.route(), &key, &value, rules.expiry(session.last.plus(gap)))
 }
 
-/// The value of a saved session once it was given as complete, if `was_given` says so: it stays due to whoever waits for that.
-pub fn given_complete(key: &[u8], value: &[u8], was_given: impl FnOnce(Group, EventTime) -> bool) -> Option<Vec<u8>> {
+/// The value of a saved session of which `was_given` knows whether it was given as complete: then it stays due to whoever waits
+/// for that.
+pub fn given_complete(key: &[u8], value: &[u8], was_given: impl FnOnce(Group, EventTime) -> Option<bool>) -> Option<Vec<u8>> {
     let saved = "a saved row is what this operator saved";
     let (group, start) = postcard::from_bytes(key).expect(saved);
-    if !was_given(group, start) {
-        return None;
-    }
+    let was_given = was_given(group, start)?;
     let ((last, _), accs): ((EventTime, bool), &[u8]) = postcard::take_from_bytes(value).expect(saved);
-    let mut given = postcard::to_stdvec(&(last, true)).expect("it is plain data");
+    let mut given = postcard::to_stdvec(&(last, was_given)).expect("it is plain data");
     given.extend(accs);
     Some(given)
 }
