@@ -63,6 +63,7 @@ fn a_replay_keeps_no_more_in_flight_than_reading_does() {
     source.messages(0).into_iter().for_each(|message| cut.push(0, message));
     let config = EngineConfig { in_flight_bytes_max: 1 << 20, ..config(&plan, &cut, &disk, 2) };
     let mut again = Engine::start(config).unwrap();
+    until(&mut again, &mut clock, 0, |engine| engine.status().in_flight_bytes >= 1 << 20);
     let mut most = 0;
     for _ in 0..200 {
         again.turn(clock.0, WAIT).unwrap();
