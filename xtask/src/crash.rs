@@ -80,7 +80,7 @@ pub const ROWS: &[Row] = &[
         what: "a job on a real Kafka, Redis and Cassandra, killed and stopped at random, gets a view and loses one; then it means \
                something else under the same names (`where`, an aggregate, a window's size) and is recomputed with --rebuild, \
                killed meanwhile and started again on other workers, once while Redis hangs; then again after the topic has \
-               lost its beginning, or all of a partition",
+               lost its beginning, or all that a partition had",
         must_show: "what both versions have goes on exactly, the new view has every window from its begin; a start that would \
                     break a promise ends with exit code 3 and tells each difference; after a rebuild the stores equal what the \
                     bytes in the topic come to by the new version, recomputed with none of our code: rows that no longer come \

@@ -43,6 +43,8 @@ const REACH_S: i64 = LATENESS_S + 2 + LATENESS_S;
 
 /// Readings in a second.
 const RATE: u64 = 300;
+/// After so many readings W is beyond the longest window, the lateness and what may have run ahead.
+const ENOUGH: u64 = 1_000;
 
 /// What happened in all trials.
 #[derive(Default)]
@@ -152,7 +154,8 @@ impl<'a> Trial<'a> {
         for life in 1..=2 {
             let mut binary = self.start(first, &[]);
             binary.until_received(life * 300 + self.random.below(300));
-            watermark = binary.metric("caudal_watermark_timestamp_seconds", "").expect("it reads");
+            // Once each partition has given something.
+            watermark = binary.until("it has a watermark", |binary| binary.metric("caudal_watermark_timestamp_seconds", ""));
             self.ends(binary);
         }
         // 2. The next one, killed in the middle of its start too.
@@ -234,27 +237,39 @@ impl<'a> Trial<'a> {
     /// The topic has lost its beginning: what still has all its readings is recomputed, older rows are as they were.
     fn truncated(&mut self, before: &Version) {
         let stores = |trial: &Trial<'_>| trial.stores(&before.views());
-        let were = stores(self);
+        let version = Version { at_least: before.at_least + 15, ..before.clone() };
+        let windowed = Version { more: vec!["even"], ..version.clone() };
         // 1. Some partitions lose some of what they had; in one trial of three the last one all of it.
-        let all = self.contents();
-        let mut lost = Vec::new();
-        for (partition, messages) in &all {
-            let (number, whole) = (partition.number, partition.number == 2 && self.seed.is_multiple_of(3));
+        let (mut lost, all_of_one) = (Vec::new(), self.seed.is_multiple_of(3));
+        for (partition, messages) in &self.contents() {
+            let (number, whole) = (partition.number, partition.number == 2 && all_of_one);
             if number == 0 || whole || self.random.below(2) == 0 {
                 let percent = if whole { 100 } else { 20 + self.random.below(30) };
                 broker::delete_before(&self.places.name, number, messages.len() as u64 * percent / 100);
                 lost.push(number);
             }
         }
-        // What has lost all may have had anything up to its newest reading.
-        let (newest, first) = (judged(&all).newest, judged(&self.contents()).first);
-        let from = |partition: &i32| first.get(partition).map_or(newest[partition] * 1000 + 1, |ms| (ms + REACH_S * 1000) * 1000);
+        if all_of_one {
+            // It may have had anything up to its newest reading: windows that lack it may still change. They no longer may
+            // once enough has come after it.
+            self.refused(&windowed, &["--rebuild"], &["has rows that may still change".to_owned()]);
+            let feed = self.feed();
+            let mut binary = self.start(before, &[]);
+            binary.until_received(self.messages + ENOUGH);
+            self.sent_all(feed);
+            binary.until_received(self.messages);
+            let (status, printed) = binary.terminate();
+            assert_eq!(status.code(), Some(0), "{printed}");
+        }
+        let were = stores(self);
+        let first = judged(&self.contents()).first;
+        let from = |partition: &i32| (first[partition] + REACH_S * 1000) * 1000;
         let from_us = lost.iter().map(from).max().expect("one has lost some");
         self.told.truncated += 1;
         // 2. What has no window cannot be recomputed, and all else can.
-        let version = Version { at_least: before.at_least + 15, ..before.clone() };
         self.refused(&version, &["--rebuild"], &["views.all".to_owned()]);
-        let version = Version { more: vec!["even"], ..version };
+        let version = windowed;
+        let unchanged = rows(before, &judged(&self.ever()).readings);
         let feed = self.feed();
         let binary = self.rebuilt(&version, false);
         let begin = binary.metric("caudal_view_begin_timestamp_seconds", r#"view="spans""#);
@@ -265,7 +280,6 @@ impl<'a> Trial<'a> {
         let stores = stores(self);
         let gap_us = |view: &str| if view == "naps" { GAP_S * 1_000_000 } else { 0 };
         let is_old = |key: &Key| key.0 == "all" || key.2.is_some_and(|start| start * 1000 < from_us + gap_us(&key.0));
-        let unchanged = rows(before, &judged(&all).readings);
         let readings = judged(&self.contents()).readings;
         let mut expected = rows(&version, &readings);
         expected.retain(|key, _| !is_old(key));
@@ -339,17 +353,22 @@ impl<'a> Trial<'a> {
         topic
     }
 
+    /// Everything that has ever been in the topic.
+    fn ever(&self) -> Vec<(Partition, Vec<Message>)> {
+        let mut all: BTreeMap<Partition, Vec<Message>> = BTreeMap::new();
+        for (partition, message) in self.topic.values() {
+            all.entry(partition.clone()).or_default().push(message.clone());
+        }
+        all.into_iter().collect()
+    }
+
     fn stores(&self, views: &[&str]) -> Stores {
         Stores::read(&self.places, views)
     }
 
     /// Each record that was ever refused is told once, also by a version that was recomputed since.
     fn assert_dead_letters(&self) {
-        let mut all: BTreeMap<Partition, Vec<Message>> = BTreeMap::new();
-        for (partition, message) in self.topic.values() {
-            all.entry(partition.clone()).or_default().push(message.clone());
-        }
-        let refused = judged(&all.into_iter().collect::<Vec<_>>()).refused;
+        let refused = judged(&self.ever()).refused;
         let refused: BTreeMap<Place, String> = refused.into_iter().map(|(place, reason)| (place, reason.to_owned())).collect();
         assert_eq!(dead_letters(&self.places), refused, "dead letters");
     }

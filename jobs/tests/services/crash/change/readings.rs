@@ -95,9 +95,8 @@ pub struct Judged {
     pub duplicates: u64,
     /// Reasons by place.
     pub refused: BTreeMap<Place, &'static str>,
-    /// Of the first that can be read of each partition the latest, and the newest of all.
+    /// Of the first that can be read of each partition the latest.
     pub first: BTreeMap<i32, i64>,
-    pub newest: BTreeMap<i32, i64>,
 }
 
 /// Judges it. A unit keeps to its partition, so the order there decides what came first.
@@ -125,8 +124,6 @@ pub fn judged(topic: &[(Partition, Vec<Message>)]) -> Judged {
                 let first = judged.first.entry(place.0).or_insert(at_ms);
                 *first = at_ms.max(*first);
             }
-            let newest = judged.newest.entry(place.0).or_insert(at_ms);
-            *newest = at_ms.max(*newest);
             match known.insert(text("id"), payload) {
                 None => judged.readings.push(Reading { at_ms, unit: text("unit"), n }),
                 Some(first) => {
