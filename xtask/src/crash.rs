@@ -35,12 +35,14 @@ pub struct Row {
 pub const ROWS: &[Row] = &[
     Row {
         name: "in-process",
-        what: "an engine on a disk in memory dies in a random change of that disk (which has happened, or not) or between two \
-               turns, again and again, on 1 to 4 workers before and after; now and then a file of the newest checkpoint is \
-               deleted, cut or flipped meanwhile",
+        what: "an engine on a disk in memory dies in a change of that disk, which has happened, or not: each trial in one step of \
+               the crash table or the ledger, crossed with 1 to 4 workers before, 1 to 4 after, and the newest checkpoint \
+               damaged meanwhile or not; then in random changes or between two turns, again and again. Damaged files are \
+               deleted, cut, flipped or replaced by a run that was written elsewhere. In half of the trials the ledger forgets \
+               what its sink has written, which lags",
         must_show: "nothing lost, doubled or divergent: each (row, version), each epoch and each dead letter has one value in \
                     every life; the rows, verdicts and bytes at the end equal a batch recomputation and one replay of the \
-                    whole log",
+                    whole log; a store that was written through all lives equals the recomputation",
         services: None,
         arguments: &["test", "--release", "-p", "caudal-pipeline", "--test", "recovery"],
         tests: &["a_run_cut"],

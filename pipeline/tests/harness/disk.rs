@@ -22,6 +22,8 @@ pub struct Disk {
 #[derive(Default)]
 struct Life {
     crash: Option<Crash>,
+    /// Only its changes are counted, where one is named.
+    step: Option<&'static str>,
     changes: AtomicU64,
     crashed_at: Mutex<Option<String>>,
 }
@@ -57,6 +59,11 @@ impl Disk {
         Disk { life: Arc::new(Life { crash, ..Life::default() }), ..self.clone() }
     }
 
+    /// The same for a process that crashes in a change of one kind, `create bind`: others are not counted.
+    pub fn next_life_in(&self, step: &'static str, crash: Crash) -> Disk {
+        Disk { life: Arc::new(Life { crash: Some(crash), step: Some(step), ..Life::default() }), ..self.clone() }
+    }
+
     /// In which change of the disk this process crashed: `create bind, before`.
     pub fn crashed_at(&self) -> Option<String> {
         self.life.crashed_at.lock().unwrap().clone()
@@ -75,6 +82,10 @@ impl Disk {
         if crashed_at.is_some() {
             return Err(crash());
         }
+        let step = format!("{attempted} {step}");
+        if self.life.step.is_some_and(|counted| counted != step) {
+            return make();
+        }
         let at = self.life.changes.fetch_add(1, Ordering::SeqCst);
         match self.life.crash.filter(|crash| crash.changes == at) {
             None => make(),
@@ -83,7 +94,7 @@ impl Disk {
                     make()?;
                 }
                 self.forget(forgets);
-                *crashed_at = Some(format!("{attempted} {step}, {}", if happens { "after" } else { "before" }));
+                *crashed_at = Some(format!("{step}, {}", if happens { "after" } else { "before" }));
                 Err(crash())
             }
         }
@@ -181,6 +192,8 @@ fn step<'n>(name: &'n str, bytes: &[u8]) -> &'n str {
         Some(LogRecord::Bind(_)) => "bind",
         Some(LogRecord::Checkpoint(_)) => "checkpoint record",
         None if rest.ends_with("-merged") => "merged state",
+        // Of two runs that end with one epoch, the second is made of the first and older ones.
+        None if kind == "ledger" && !bytes.is_empty() && !rest.ends_with("-0") => "merged ledger",
         None => kind,
     }
 }

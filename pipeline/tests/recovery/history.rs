@@ -1,6 +1,6 @@
 //! Everything that any incarnation ever showed: one value for each (row, version), one version for each epoch; and a store that
-//! a sink wrote through all of them. It goes on from the cursor that the checkpoint kept, where the ledger may forget, else it
-//! begins anew each time.
+//! a sink wrote through all of them. It goes on from the cursor that the checkpoint kept, and lags, where the ledger may forget:
+//! not what it has not passed. Else it begins anew each time.
 
 use super::harness::*;
 use caudal_pipeline::engine::Engine;
@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// The sink of these tests.
 const SINK: &str = "history";
 
+/// After so many turns in a hundred a sink that lags looks.
+const LOOKS_PERCENT: u64 = 10;
+
 /// A row in a store, at one of its versions.
 type Seen = (usize, Group, EventTime, Version);
 
@@ -24,6 +27,7 @@ pub struct History {
     plan: Arc<Plan>,
     /// The ledger may forget what the sink has written.
     forgets: bool,
+    lag: Random,
     follower: Follower,
     cursor: Cursor,
     rows: BTreeMap<Seen, Row>,
@@ -34,10 +38,11 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(plan: &Arc<Plan>, forgets: bool) -> History {
+    pub fn new(plan: &Arc<Plan>, forgets: bool, seed: u64) -> History {
         History {
             plan: plan.clone(),
             forgets,
+            lag: Random::new(seed.rotate_left(32)),
             follower: follower(plan),
             cursor: Cursor::default(),
             rows: BTreeMap::new(),
@@ -51,6 +56,13 @@ impl History {
     pub fn next_incarnation(&mut self, engine: &Engine) {
         let kept = engine.cursors().lock().unwrap().get(SINK).cloned().filter(|_| self.forgets);
         (self.follower, self.cursor) = (follower(&self.plan), kept.unwrap_or_default());
+    }
+
+    /// [`History::look`], seldom where the ledger forgets.
+    pub fn look_now_and_then(&mut self, engine: &Engine) {
+        if !self.forgets || self.lag.chance(LOOKS_PERCENT) {
+            self.look(engine);
+        }
     }
 
     /// Takes what is new in the ledger; fails where it contradicts what was seen before.
@@ -84,6 +96,11 @@ impl History {
             engine.cursors().lock().unwrap().insert(SINK.into(), next.clone());
         }
         self.cursor = next;
+    }
+
+    /// W of each stream at an epoch that was seen.
+    pub fn watermarks(&self, epoch: Epoch) -> &[EventTime] {
+        &self.epochs[&epoch].watermarks
     }
 
     /// What a reader of the store sees.

@@ -10,7 +10,11 @@ use std::collections::BTreeSet;
 
 /// The blobs that were damaged.
 #[derive(Default)]
-pub struct Spoiled(BTreeSet<String>);
+pub struct Spoiled {
+    names: BTreeSet<String>,
+    /// How often a run that another state might have written was put in a file's place.
+    pub elsewhere: usize,
+}
 
 /// Damage that can be undone.
 pub struct Wounds(Vec<(String, Vec<u8>)>);
@@ -43,44 +47,47 @@ impl Spoiled {
         let kept = files(disk, before);
         let own: Vec<String> = files(disk, newest).into_iter().filter(|name| !kept.contains(name)).collect();
         let name = own[random.below(own.len() as u64) as usize].clone();
-        spoil(random, disk, &name);
-        self.0.insert(name);
+        self.spoil(random, disk, &name);
+        self.names.insert(name);
     }
 
     /// Damages every manifest that the log names, for a while.
     pub fn all(&mut self, random: &mut Random, disk: &Disk) -> Wounds {
         let names = checkpoints(disk).into_iter().map(|checkpoint| checkpoint.manifest);
         let there: Vec<(String, Vec<u8>)> = names.filter_map(|name| Some((name.clone(), disk.read(&name).ok()?))).collect();
-        there.iter().for_each(|(name, _)| spoil(random, disk, name));
+        there.iter().for_each(|(name, _)| self.spoil(random, disk, name));
         Wounds(there)
     }
 
+    fn spoil(&mut self, random: &mut Random, disk: &Disk, name: &str) {
+        match random.below(3) {
+            0 => match elsewhere(disk, name) {
+                Some(other) => {
+                    self.elsewhere += 1;
+                    disk.replace(name, &other);
+                }
+                None => disk.delete(name).unwrap(),
+            },
+            1 => drop(disk.flip(name, random.below(1 << 20) as usize)),
+            _ => {
+                let bytes = disk.read(name).unwrap();
+                disk.replace(name, &bytes[..random.below(bytes.len() as u64) as usize]);
+            }
+        }
+    }
+
     fn is_intact(&self, disk: &Disk, checkpoint: &Checkpoint) -> bool {
-        let there = |name: &String| !self.0.contains(name) && disk.read(name).is_ok();
+        let there = |name: &String| !self.names.contains(name) && disk.read(name).is_ok();
         there(&checkpoint.manifest) && files(disk, checkpoint).iter().all(there)
     }
 }
 
-fn spoil(random: &mut Random, disk: &Disk, name: &str) {
-    match random.below(3) {
-        0 => match elsewhere(disk, name) {
-            Some(other) => disk.replace(name, &other),
-            None => disk.delete(name).unwrap(),
-        },
-        1 => drop(disk.flip(name, random.below(1 << 20) as usize)),
-        _ => {
-            let bytes = disk.read(name).unwrap();
-            disk.replace(name, &bytes[..random.below(bytes.len() as u64) as usize]);
-        }
-    }
-}
-
-/// The run that another state might have under this name: whole, and as long, with one value that differs. Of one file in two,
-/// as the bytes have it: seeds choose no other trials than before.
+/// The run that another state might have under this name: whole, and as long, with one value that differs. Of three files in
+/// four, as the bytes have it: seeds choose no other trials than before.
 fn elsewhere(disk: &Disk, name: &str) -> Option<Vec<u8>> {
     let bytes = disk.read(name).unwrap();
     let mut random = Random::new(bytes.len() as u64);
-    if random.chance(50) {
+    if random.chance(25) {
         return None;
     }
     let run = Run::open(disk, name, bytes.len() as u64, hash_in(&bytes)?).ok()?;

@@ -1,7 +1,7 @@
 //! Stops that are asked for: drained, closed, fenced, refused.
 
 use super::harness::*;
-use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase, newest_manifest};
+use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Manifest, Phase, newest_manifest};
 use caudal_pipeline::group::Group;
 use caudal_pipeline::ledger::{Cursor, Emission, Follower, Kept};
 use caudal_pipeline::log::Fingerprint;
@@ -271,6 +271,41 @@ fn state_of_another_job_is_refused_however_old() {
         let refusal = job.start_as(foreign).err().unwrap_or_else(|| panic!("it was taken after {checkpoints} checkpoints"));
         assert!(matches!(&refusal, EngineError::OtherJob { job: 7 }), "{refusal}");
     }
+}
+
+/// Where both checkpoints list a run there is nothing to fall back on once it is damaged.
+#[test]
+fn a_damaged_run_that_both_checkpoints_list_is_told_and_a_start_goes_on_once_it_is_healed() {
+    let mut job = job(11);
+    let mut first = job.start(2);
+    let mut rest = job.later.split_off(10);
+    for later in [Vec::new(), std::mem::take(&mut job.later)] {
+        later.into_iter().for_each(|(partition, payload)| job.source.push_payload(partition, payload));
+        settle(&mut first, &job.source, &mut job.clock);
+        let before = first.status().checkpoint;
+        first.checkpoint();
+        until(&mut first, &mut job.clock, 100, |engine| engine.status().checkpoint != before);
+    }
+    first.shut_down();
+    let manifests = job.disk.list("manifest/").unwrap();
+    let listed = |name: &String| -> Vec<String> {
+        let manifest = Manifest::decode(&job.disk.read(name).unwrap()).unwrap();
+        manifest.state.into_iter().map(|file| file.name).collect()
+    };
+    let [older, newer] = &manifests.iter().map(listed).collect::<Vec<_>>()[..] else { panic!("two are kept: {manifests:?}") };
+    assert!(older.len() == 1 && newer.contains(&older[0]), "{older:?}, {newer:?}");
+    let whole = job.disk.flip(&older[0], 5_000);
+    let refusal = Engine::start(config(&job.plan, &job.source, &job.disk, 3)).err().expect("nothing is left to start from");
+    let says = ["no checkpoint can be used", "restore the state folder from a backup, or start with a new one and replay"];
+    assert!(matches!(&refusal, EngineError::Refused(why) if says.iter().all(|part| why.contains(part))), "{refusal}");
+
+    job.disk.replace(&older[0], &whole);
+    let mut second = job.start(3);
+    assert!(second.alarms().is_empty());
+    rest.drain(..).for_each(|(partition, payload)| job.source.push_payload(partition, payload));
+    settle(&mut second, &job.source, &mut job.clock);
+    job.compare(&second, "healed");
+    second.shut_down();
 }
 
 /// Another build goes on from a checkpoint, but does not form what was bound: it might form it otherwise.
