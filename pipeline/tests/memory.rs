@@ -104,7 +104,7 @@ fn push(random: &mut Random, source: &MemorySource, minute: u64) {
 
 fn size(disk: &Disk) -> Size {
     let newest = disk.list("manifest/").unwrap().pop().expect("a checkpoint was made");
-    let manifest: Manifest = postcard::from_bytes(&disk.read(&newest).unwrap()).unwrap();
+    let manifest = Manifest::decode(&disk.read(&newest).unwrap()).unwrap();
     let mut size = Size::default();
     let saved = Saved::open(Arc::new(disk.clone()), &manifest.state, &manifest.watermarks).unwrap();
     for operator in manifest.state.iter().flat_map(|file| file.sizes.keys()) {
