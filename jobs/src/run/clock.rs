@@ -33,14 +33,14 @@ impl Clock {
 /// Running time: CLOCK_BOOTTIME, which goes on while the machine sleeps, so that the wall clock of a laptop that wakes
 /// up has not jumped (SEMANTICS 1).
 #[cfg(target_os = "linux")]
-fn running() -> Duration {
+pub fn running() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::try_from(now).expect("time since boot is not negative")
 }
 
 /// Running time as far as this system has it.
 #[cfg(not(target_os = "linux"))]
-fn running() -> Duration {
+pub fn running() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed()
 }

@@ -1,5 +1,6 @@
 //! Whether this process still has the state of a job, for whoever answers for the job.
 
+use super::clock::running;
 use caudal_pipeline::log::{Fence, Taken};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,6 +15,8 @@ pub struct Hold(Arc<Mutex<Held>>);
 struct Held {
     /// As it was taken last.
     fence: Option<Fence>,
+    /// When, in running time, the state was last asked that then said it is ours.
+    ours_at: Option<Duration>,
     /// Another process was found to have the state.
     lost: bool,
 }
@@ -23,7 +26,8 @@ impl Hold {
     /// is what `take` tells of, or what was held before.
     pub fn taking<T>(&self, take: impl FnOnce(Taken<'_>) -> T) -> T {
         let before = std::mem::take(&mut *self.lock());
-        let outcome = take(&|fence| *self.lock() = Held { fence: Some(fence.clone()), lost: false });
+        let began = running();
+        let outcome = take(&|fence| *self.lock() = Held { fence: Some(fence.clone()), ours_at: Some(began), lost: false });
         let mut now = self.lock();
         if now.fence.is_none() {
             *now = before;
@@ -36,15 +40,28 @@ impl Hold {
         self.lock().lost
     }
 
-    /// The same, after asking the state, so this waits for files or object storage. What does not answer has lost nothing.
+    /// Whether another process may have taken the state, when what the state said before `since` (running time) says nothing.
+    pub fn may_be_lost(&self, since: Duration) -> bool {
+        let held = self.lock();
+        held.lost || held.fence.is_some() && held.ours_at.is_none_or(|at| at < since)
+    }
+
+    /// The same as [`Hold::is_known_lost`], after asking the state, so this waits for files or object storage. What does not
+    /// answer has lost nothing.
     pub fn is_lost(&self) -> bool {
-        let Held { fence, lost } = self.lock().clone();
+        let Held { fence, lost, .. } = self.lock().clone();
         let Some(fence) = fence.filter(|_| !lost) else { return lost };
+        let began = running();
         let answer = fence.is_lost();
         let mut now = self.lock();
-        let is_same = now.fence.as_ref().is_some_and(|now| now.generation() == fence.generation());
         // Else it was this process that took the next generation.
-        now.lost |= is_same && matches!(answer, Ok(true));
+        if now.fence.as_ref().is_some_and(|now| now.generation() == fence.generation()) {
+            match answer {
+                Ok(true) => now.lost = true,
+                Ok(false) => now.ours_at = now.ours_at.max(Some(began)),
+                Err(_) => {}
+            }
+        }
         now.lost
     }
 
@@ -90,6 +107,22 @@ mod tests {
     use super::*;
     use caudal_pipeline::log::CommitLog;
     use caudal_pipeline::ports::blobs::{Blobs, MemoryBlobs};
+
+    #[test]
+    fn what_the_state_said_says_nothing_of_later() {
+        let hold = Hold::default();
+        assert!(!hold.may_be_lost(Duration::MAX), "nothing was taken");
+        let blobs: Arc<dyn Blobs> = Arc::new(MemoryBlobs::default());
+        let before = running();
+        hold.taking(|taken| CommitLog::open_telling(blobs.clone(), taken).map(drop)).unwrap();
+        assert!(!hold.may_be_lost(before));
+        let later = running() + Duration::from_nanos(1);
+        assert!(hold.may_be_lost(later));
+        while running() < later {}
+        assert!(!hold.is_lost() && !hold.may_be_lost(later), "it was asked again");
+        CommitLog::open(blobs.clone()).unwrap();
+        assert!(hold.is_lost() && hold.may_be_lost(before));
+    }
 
     #[test]
     fn a_hold_is_lost_to_others_alone() {

@@ -10,7 +10,7 @@
 //! the end by no more than [`PATIENCE`].
 
 mod change;
-mod clock;
+pub(crate) mod clock;
 mod difference;
 mod discovery;
 mod durations;

@@ -10,6 +10,7 @@
 mod metrics;
 mod operators;
 mod public;
+mod pulse;
 mod readiness;
 mod server;
 mod snapshot;
