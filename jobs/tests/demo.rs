@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+use xtask::services::process::signal;
 
 /// How long a line is waited for that must come.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -86,8 +87,7 @@ impl Demo {
 
     /// Asks it to stop, and reads the rest: it ends well, with a last proof and the name of its folder.
     fn terminate(mut self, folder: &Path) -> Proof {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal(self.child.id(), "-TERM").unwrap();
         let from = self.printed.len();
         loop {
             match self.lines.recv_timeout(PATIENCE) {

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
+use xtask::services::process::signal;
 
 #[path = "state/change.rs"]
 mod change;
@@ -89,12 +90,16 @@ impl Running {
         })
     }
 
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name).unwrap();
+    }
+
     fn ended(&mut self) -> ExitStatus {
         until("it ends", || self.child.try_wait().unwrap())
     }
 
     fn terminate(&mut self) -> ExitStatus {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+        self.signal("-TERM");
         self.ended()
     }
 }

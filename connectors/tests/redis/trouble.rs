@@ -9,8 +9,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use xtask::services::process::signal;
 use xtask::services::redis::RedisOptions;
-use xtask::services::redis_group::signal;
 
 /// A server that was stopped keeps its connections and takes new ones: only silence tells.
 #[test]
@@ -20,9 +20,9 @@ fn a_server_that_hangs_is_given_up_and_written_to_when_it_goes_on() {
     let mut sink = RedisSink::new(config(&url), context("hangs"));
     sink.prepare().unwrap();
     sink.write(&cut(0, 5, vec![row("a", 1, 5)])).unwrap();
-    signal(&server, "-STOP").unwrap();
+    signal(server.process.id(), "-STOP").unwrap();
     // What it was sent before may be carried out once it goes on; the same again changes nothing.
-    given_up_and_written_again(&mut sink, &url, "hangs", || signal(&server, "-CONT").unwrap());
+    given_up_and_written_again(&mut sink, &url, "hangs", || signal(server.process.id(), "-CONT").unwrap());
 }
 
 /// A write that nobody answers ends in time, and is made again when someone does.

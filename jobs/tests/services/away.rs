@@ -14,9 +14,9 @@ use caudal_pipeline::time::EventTime;
 use serde_json::json;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use xtask::services::cassandra::{self, CassandraOptions};
+use xtask::services::process::signal;
 use xtask::services::redis::{self as redis_server, RedisOptions};
 
 /// A run that is asked to end does so in this time, whatever its stores do.
@@ -35,10 +35,6 @@ fn silent_store() -> String {
 
 fn readings(count: u64) -> Vec<Event> {
     load::events("wind-farm", &json!({"count": count, "rate": 0.1, "start": "2026-03-20T20:00:00Z"}))
-}
-
-fn kill(signal: &str, process: u32) {
-    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
 }
 
 /// A Redis of the test's own and a Cassandra hold every row of so many records.
@@ -73,7 +69,7 @@ fn stores_that_hang_do_not_hold_up_the_end_and_get_their_rows_at_the_next_start(
     let mut binary = Binary::start(&own_state, 2, &hanging(&server.address, &silent_store()));
     binary.until_received(first.len() as u64);
     binary.until_up("hot", true);
-    kill("-STOP", server.process.id());
+    signal(server.process.id(), "-STOP").unwrap();
     broker::produce(&name, second);
     binary.until_received(events.len() as u64);
     binary.signal();
@@ -95,7 +91,7 @@ fn stores_that_hang_do_not_hold_up_the_end_and_get_their_rows_at_the_next_start(
     }
     println!("ended after {:?}", began.elapsed());
 
-    kill("-CONT", server.process.id());
+    signal(server.process.id(), "-CONT").unwrap();
     let mut binary = Binary::start(&own_state, 1, &hanging(&server.address, &crate::cql::shared()));
     binary.until_up("hot", true);
     binary.until_up("cold", true);

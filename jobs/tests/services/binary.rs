@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 use xtask::services::object_storage::{BUCKET, variables};
+use xtask::services::process;
 
 /// A process that says nothing for so long is stopped.
 const SILENT: Duration = Duration::from_secs(10);
@@ -160,7 +161,7 @@ impl Binary {
 
     /// Sends it a signal, named as `kill` has it.
     pub fn send(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap().success());
+        process::signal(self.id(), signal).unwrap();
     }
 
     /// Asks it to stop, and waits until it has.

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use xtask::services::process::signal;
 use xtask::services::redis::{self as service, PASSWORD, RedisOptions, USER};
-use xtask::services::redis_group::{self as group, NAME, signal};
+use xtask::services::redis_group::{self as group, NAME};
 
 /// By view, group and start: the version first, then state and columns.
 type Rows = BTreeMap<(String, String, String), (String, Map<String, Json>)>;
@@ -170,12 +171,12 @@ pub fn kill_with_unsent_writes(
     replica: &xtask::services::Running,
     options: &[&str],
 ) {
-    signal(replica, "-STOP").unwrap();
+    signal(replica.process.id(), "-STOP").unwrap();
     // What is on its way to the replica waits there; what comes from now on has nowhere to go.
     commands(options, "CLIENT KILL TYPE replica\n");
     until_more(running, 300);
     primary.process.kill();
-    signal(replica, "-CONT").unwrap();
+    signal(replica.process.id(), "-CONT").unwrap();
 }
 
 /// A line for the row `faults`.

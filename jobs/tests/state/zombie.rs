@@ -5,7 +5,6 @@ use caudal_connectors::embedded::read::Store;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const POSTED: &str = "\
@@ -66,10 +65,7 @@ fn a_process_that_was_stopped_and_taken_over_promises_nothing_more() {
     let mut older = Running::start(command.args(ports), scratch.0.join("older"));
     older.until("it takes events", || is_taken(older_at, 1));
     older.until("it is ready", || answer(ask(operators, "/readyz")?).starts_with("HTTP/1.0 200").then_some(()));
-    let signal = |which: &str, to: &Running| {
-        assert!(Command::new("kill").args([which, &to.child.id().to_string()]).status().unwrap().success());
-    };
-    signal("-STOP", &older);
+    older.signal("-STOP");
     // The system takes them in; the process reads them when it goes on.
     let mut waiting: Vec<TcpStream> = (2..6).map(|id| send(older_at, id).unwrap()).collect();
     waiting.extend(["/metrics", "/livez", "/readyz", "/version"].map(|path| ask(operators, path).unwrap()));
@@ -78,7 +74,7 @@ fn a_process_that_was_stopped_and_taken_over_promises_nothing_more() {
     let newer = command.arg("--take-over").arg("--listen").arg(newer_at.to_string());
     let mut newer = Running::start(newer, scratch.0.join("newer"));
     newer.until("the newer one takes events", || is_taken(newer_at, 6));
-    signal("-CONT", &older);
+    older.signal("-CONT");
     for stream in waiting {
         let text = answer(stream);
         assert!(text.is_empty() || text.starts_with("HTTP/1.0 503"), "{text}");
@@ -110,7 +106,7 @@ fn a_process_that_waits_for_a_store_at_its_end_is_told_that_it_was_taken_over() 
     let mut older = Running::start(&mut scratch.command(&state), scratch.0.join("older"));
     let live = |running: &Running| running.printed().contains("the job is live").then_some(());
     until("the older one is live", || live(&older));
-    assert!(Command::new("kill").args(["-TERM", &older.child.id().to_string()]).status().unwrap().success());
+    older.signal("-TERM");
     until("it drains", || older.printed().contains("the job is draining").then_some(()));
     let newer = Running::start(scratch.command(&state).arg("--take-over"), scratch.0.join("newer"));
     let began = Instant::now();

@@ -132,6 +132,24 @@ pub fn run(command: &[&str], folder: &Path) -> Result<String, StartError> {
     if output.status.success() { Ok(text) } else { Err(StartError(format!("{} failed: {}", command.join(" "), text.trim()))) }
 }
 
+/// Sends a process a signal, named as `kill` has it (`-TERM`). After `-STOP` it stands still: `kill` does not wait for that,
+/// and on a busy machine a process yet answers what it is asked next.
+pub fn signal(process: u32, name: &str) -> Result<(), StartError> {
+    run(&["kill", name, &process.to_string()], Path::new("/"))?;
+    while name == "-STOP" && runs(process) {
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
+/// Whether a thread of the process is neither stopped nor ended, where the system tells.
+fn runs(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    // The state comes after the name, which is in brackets and may hold some itself.
+    let states = threads.flatten().map(|thread| read_lossy(&thread.path().join("stat")));
+    states.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next()).any(|state| !"TtXZ".contains(state))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +201,18 @@ mod tests {
         for _ in 0..5 {
             std::thread::park_timeout(LOOK_AGAIN);
             assert!(process.child.try_wait().unwrap().is_none() && folder.path().exists());
+        }
+    }
+
+    #[test]
+    fn a_process_that_was_told_to_stop_stands_still() {
+        let folder = Folder::new("test").unwrap();
+        let busy = Process::spawn("busy", &folder, &["sh", "-c", "while :; do :; done"]).unwrap();
+        for _ in 0..20 {
+            signal(busy.id(), "-STOP").unwrap();
+            assert!(!runs(busy.id()));
+            signal(busy.id(), "-CONT").unwrap();
+            eventually("it goes on", || runs(busy.id()));
         }
     }
 

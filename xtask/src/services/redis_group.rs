@@ -117,11 +117,6 @@ pub fn cli(options: &RedisOptions, server: &Running) -> Vec<String> {
     arguments
 }
 
-/// Sends a signal: a server that is stopped answers nothing and keeps its connections.
-pub fn signal(server: &Running, name: &str) -> Result<(), StartError> {
-    run(&["kill", name, &server.process.id().to_string()], server.folder.path()).map(|_| ())
-}
-
 /// What a server needs to follow another one.
 fn replication(options: &RedisOptions) -> String {
     let mut lines = "repl-diskless-sync-delay 0\nrepl-ping-replica-period 1\n".to_owned();

@@ -30,12 +30,12 @@ use readings::{Key, Place, Sent, judged, rows};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stores::{Found, Stores, dead_letters};
 use versions::{COLD_ONLY, GAP_S, LATENESS_S, Places, Version};
 use xtask::services::Running;
+use xtask::services::process::signal;
 use xtask::services::redis::{self as service, RedisOptions};
 
 /// What was removed lies less than this beyond what is left: lateness, `max_delay`, and `max_ahead`, which is the lateness.
@@ -396,17 +396,14 @@ impl<'a> Trial<'a> {
             self.told.rebuilds_cut += u64::from(!said.contains("recomputed: "));
             self.tell(&said);
         }
-        let signal = |signal: &str, trial: &Trial<'_>| {
-            assert!(Command::new("kill").args([signal, &trial.redis.process.id().to_string()]).status().unwrap().success());
-        };
         if with_store_away {
-            signal("-STOP", self);
+            signal(self.redis.process.id(), "-STOP").unwrap();
         }
         let began = Instant::now();
         let mut binary = self.start(version, &more);
         if with_store_away {
             binary.until("it waits for the store", |binary| binary.printed().contains("the rebuild waits").then_some(()));
-            signal("-CONT", self);
+            signal(self.redis.process.id(), "-CONT").unwrap();
             self.told.store_away += 1;
         }
         binary.until("it is recomputed", |binary| binary.printed().contains("recomputed: ").then_some(()));
