@@ -50,8 +50,9 @@ views:
 const PARTITIONS: u64 = 4;
 const START_MS: u64 = 1_774_656_000_000;
 const CHECKPOINT_EVERY: Span = Span::seconds(10);
-/// The most is to be repeated after a kill at this time after a checkpoint.
-const JUST_BEFORE: Duration = Duration::from_millis(9_500);
+/// The most is to be repeated after a kill at this part of the time from one checkpoint to the next. That is 10 s, and less
+/// where the ledger grows beyond what it may hold in memory before.
+const JUST_BEFORE: f64 = 0.95;
 
 /// At up to `AIMED_LOAD` percent: up to so many keys, so many milliseconds to live.
 const AIMS_MS: [(u64, u64); 2] = [(1_000_000, 3_000), (10_000_000, 10_000)];
@@ -227,10 +228,10 @@ fn steady(folder: &Path, keys: u64, load: u64) {
     let mut files = BTreeMap::new();
     run.written(&mut files);
     let (mut bytes, mut slowest, mut last, mut saved) = (0, 0u64, Instant::now(), vec![keys]);
-    let mut newest = run.turn().checkpoint;
+    let (mut newest, mut apart) = (run.turn().checkpoint, Duration::from_micros(CHECKPOINT_EVERY.0 as u64));
     // What each second has counted: a checkpoint shows in the least of them.
     let (mut second, mut least) = ((0.0, keys), f64::MAX);
-    while began.elapsed() < lasts || last.elapsed() < JUST_BEFORE {
+    while began.elapsed() < lasts || last.elapsed() < apart.mul_f64(JUST_BEFORE) {
         let due = keys + (rate * began.elapsed().as_secs_f64()) as u64;
         run.source.release(due / PARTITIONS);
         let status = run.turn();
@@ -244,7 +245,7 @@ fn steady(folder: &Path, keys: u64, load: u64) {
         if status.checkpoint != newest {
             newest = status.checkpoint;
             bytes += run.written(&mut files);
-            last = Instant::now();
+            (apart, last) = (last.elapsed(), Instant::now());
             saved.push(counted(&status));
         }
     }

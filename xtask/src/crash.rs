@@ -119,10 +119,10 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "restart",
         what: "an engine with 1 and with 10 million keys, a checkpoint every 10 s, at 20 % and at 80 % of the speed at which \
-               the keys were loaded, is killed some time after a checkpoint and started again, each in a process of its \
+               the keys were loaded, is killed just before the next checkpoint and started again, each in a process of its \
                own on the same folder",
         must_show: "at 20 % load live again within 3 s with 1 million keys and 10 s with 10 million, no key missing or doubled; \
-                    at most 1.3 times the memory of before; what a checkpoint writes for what has changed, and how far \
+                    at most 1.3 times the memory of before; what a checkpoint writes for each changed row, and how far \
                     the slowest second falls behind; the same at 80 %, told and not judged",
         services: None,
         arguments: &["bench", "--workspace", "--bench", "restart"],
