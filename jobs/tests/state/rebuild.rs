@@ -108,6 +108,31 @@ fn a_rebuild_leaves_what_the_new_job_would_have_written_and_nothing_else() {
     assert_eq!((versions(&state), ["minutes", "hours", "all"].map(|view| rows(&state, view))), (written, known));
 }
 
+#[test]
+fn a_rebuild_that_may_not_hold_what_it_compares_changes_nothing_and_goes_on_with_more() {
+    let scratch = Scratch::new("more-memory");
+    let (state, fresh) = (scratch.0.join("state"), scratch.0.join("fresh"));
+    std::fs::write(scratch.0.join("readings.ndjson"), readings(0..360)).unwrap();
+    scratch.job(&job(0));
+    assert_eq!(until_end(&scratch, &state, &[]).0, Some(0));
+    let of = |state: &Path| ["minutes", "hours", "all"].map(|view| rows(state, view));
+    let before = of(&state);
+    scratch.job(&job(60));
+    let (code, said) = until_end(&scratch, &state, &["--rebuild", "--set", "limits.memory=64KiB"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("limits.memory: comparing the rows of both states needs up to") && said.contains("raise it"), "{said}");
+    assert_eq!(of(&state), before);
+    // As the old job it goes on too.
+    scratch.job(&job(0));
+    let (code, said) = until_end(&scratch, &state, &[]);
+    assert_eq!((code, of(&state)), (Some(0), before), "{said}");
+    scratch.job(&job(60));
+    let (code, said) = until_end(&scratch, &state, &["--rebuild", "--set", "limits.memory=1GiB"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(until_end(&scratch, &fresh, &[]).0, Some(0));
+    assert_eq!(of(&state), of(&fresh));
+}
+
 /// Files below a folder.
 fn list(folder: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
