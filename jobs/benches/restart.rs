@@ -128,7 +128,11 @@ fn process(step: &str, folder: &str, keys: &str, load: &str) -> Json {
 
 /// The key of the nth record, and what else in it is random: the first ones hold each key once, those after them any.
 fn key(keys: u64, n: u64) -> (u64, u64) {
-    let mixed = (n ^ (n >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
+    // SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    let mut mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
     (if n < keys { n } else { mixed % keys }, mixed)
 }
 
