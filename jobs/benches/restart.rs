@@ -50,8 +50,8 @@ views:
 const PARTITIONS: u64 = 4;
 const START_MS: u64 = 1_774_656_000_000;
 const CHECKPOINT_EVERY: Span = Span::seconds(10);
-/// The most is to be repeated after a kill at this part of the time from one checkpoint to the next. That is 10 s, and less
-/// where the ledger grows beyond what it may hold in memory before.
+/// The most is to be repeated after a kill at this part of the time from one checkpoint to the next, as the last two were
+/// apart. That is 10 s, and less where the ledger grows beyond what it may hold in memory before.
 const JUST_BEFORE: f64 = 0.95;
 
 /// At up to `AIMED_LOAD` percent: up to so many keys, so many milliseconds to live.
@@ -235,7 +235,7 @@ fn steady(folder: &Path, keys: u64, load: u64) {
     let (mut newest, mut apart) = (run.turn().checkpoint, Duration::from_micros(CHECKPOINT_EVERY.0 as u64));
     // What each second has counted: a checkpoint shows in the least of them.
     let (mut second, mut least) = ((0.0, keys), f64::MAX);
-    while began.elapsed() < lasts || last.elapsed() < apart.mul_f64(JUST_BEFORE) {
+    while began.elapsed() < lasts || saved.len() < 3 || last.elapsed() < apart.mul_f64(JUST_BEFORE) {
         let due = keys + (rate * began.elapsed().as_secs_f64()) as u64;
         run.source.release(due / PARTITIONS);
         let status = run.turn();

@@ -25,12 +25,12 @@ impl Hold {
     /// Does what takes the state, first or anew: who is found to have it meanwhile is no other process. What is held after it
     /// is what `take` tells of, or what was held before.
     pub fn taking<T>(&self, take: impl FnOnce(Taken<'_>) -> T) -> T {
-        let before = std::mem::take(&mut *self.lock());
+        let before = self.lock().fence.take();
         let began = running();
         let outcome = take(&|fence| *self.lock() = Held { fence: Some(fence.clone()), ours_at: Some(began), lost: false });
         let mut now = self.lock();
         if now.fence.is_none() {
-            *now = before;
+            now.fence = before;
         }
         outcome
     }
@@ -43,7 +43,7 @@ impl Hold {
     /// Whether another process may have taken the state, when what the state said before `since` (running time) says nothing.
     pub fn may_be_lost(&self, since: Duration) -> bool {
         let held = self.lock();
-        held.lost || held.fence.is_some() && held.ours_at.is_none_or(|at| at < since)
+        held.lost || held.ours_at.is_some_and(|at| at < since)
     }
 
     /// The same as [`Hold::is_known_lost`], after asking the state, so this waits for files or object storage. What does not
@@ -118,6 +118,7 @@ mod tests {
         assert!(!hold.may_be_lost(before));
         let later = running() + Duration::from_nanos(1);
         assert!(hold.may_be_lost(later));
+        hold.taking(|_| assert!(hold.may_be_lost(later) && !hold.may_be_lost(before), "it is taken anew, and is not yet"));
         while running() < later {}
         assert!(!hold.is_lost() && !hold.may_be_lost(later), "it was asked again");
         CommitLog::open(blobs.clone()).unwrap();

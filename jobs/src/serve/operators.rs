@@ -4,7 +4,9 @@
 //! is live and reaches its sources, and from the moment it is asked to end.
 //!
 //! Of a job whose state another process has taken nothing is told, since that process tells it: each request asks the states
-//! first. Where no job is left every answer is 503, until the process ends.
+//! first. A state that does not answer is taken to be ours, else storage that is away would have every process restarted; but
+//! not by a process that stood still since the state last said so, which is how most are taken over. Where no job is left every
+//! answer is 503.
 
 use super::metrics;
 use super::pulse::Pulse;
@@ -22,21 +24,19 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpListener;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-/// How long a request waits, twice, for a state to say whose it is; Kubernetes gives a probe a second by default. Twice,
-/// since a process that is stopped in between finds its time over when it goes on. Who cannot reach a state goes on answering,
-/// else storage that is away would have every process restarted; but not who stood still since the state said that it is ours.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a request waits for a state to say whose it is; Kubernetes gives a probe a second by default. It is longer than a
+/// process stands still unnoticed: the rest is for the answer.
+const PATIENCE: Duration = Duration::from_millis(800);
 
 type Jobs = Arc<[Arc<Shared>]>;
 
-/// A job, whose state one request asks at a time: where that hangs, others do not pile up behind it.
+/// A job, whose state one request asks at a time.
 struct Asked {
     job: Arc<Shared>,
     turn: Arc<Mutex<()>>,
@@ -51,14 +51,16 @@ struct First {
 /// Serves the operators of `jobs` on `listener`, until the returned value is dropped.
 pub fn operators(listener: TcpListener, jobs: Vec<Arc<Shared>>) -> io::Result<Server> {
     let jobs = jobs.into_iter().map(|job| Asked { job, turn: Arc::default() }).collect();
-    let first = Arc::new(First { jobs, pulse: Pulse::start() });
-    let router = Router::new()
+    Server::start("operators", listener, router(First { jobs, pulse: Pulse::start() }))
+}
+
+fn router(first: First) -> Router {
+    Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/version", get(version))
-        .layer(from_fn_with_state(first, of_ours));
-    Server::start("operators", listener, router)
+        .layer(from_fn_with_state(Arc::new(first), of_ours))
 }
 
 /// Lets a request see the jobs whose states this process has, and refuses it where there is none.
@@ -67,33 +69,32 @@ async fn of_ours(State(first): State<Arc<First>>, mut request: Request, next: Ne
     let mut looks = JoinSet::new();
     for (at, asked) in first.jobs.iter().enumerate() {
         let (job, turn) = (asked.job.clone(), asked.turn.clone());
-        looks.spawn(async move { (at, is_lost(job, turn, went_on).await) });
+        looks.spawn(async move { (at, may_be_lost(job, turn, went_on).await) });
     }
     let lost: BTreeSet<usize> = looks.join_all().await.into_iter().filter_map(|(at, lost)| lost.then_some(at)).collect();
     let all = first.jobs.iter().enumerate();
     let ours: Jobs = all.filter(|(at, _)| !lost.contains(at)).map(|(_, asked)| asked.job.clone()).collect();
+    let refused = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     if ours.is_empty() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "another process has taken over; this one ends\n").into_response();
+        return refused("another process has taken over, or this one stood still and its state does not answer\n");
     }
     request.extensions_mut().insert(ours);
-    next.run(request).await
+    let response = next.run(request).await;
+    // What the states said before says nothing any more.
+    if first.pulse.went_on() != went_on { refused("this process stood still: ask again\n") } else { response }
 }
 
-/// Whether another process has the job's state, as far as it can be known in time; `went_on` is the pulse's, as of the request.
-async fn is_lost(job: Arc<Shared>, turn: Arc<Mutex<()>>, went_on: Duration) -> bool {
+/// Whether another process may have the job's state, as far as it can be known in time; `went_on` is the pulse's, as of the
+/// request.
+async fn may_be_lost(job: Arc<Shared>, turn: Arc<Mutex<()>>, went_on: Duration) -> bool {
     let asked = job.clone();
-    let mut look = pin!(async move {
-        let turn = turn.lock_owned().await;
+    let look = async {
+        let _turn = turn.lock().await;
         // What it finds the hold knows.
-        let _ = spawn_blocking(move || {
-            asked.hold().is_lost();
-            drop(turn);
-        })
-        .await;
-    });
-    if timeout(PATIENCE, &mut look).await.is_err() {
-        let _ = timeout(PATIENCE, &mut look).await;
-    }
+        spawn_blocking(move || asked.hold().is_lost()).await
+    };
+    // Where that hangs, the next one asks again: on another connection it may be heard.
+    let _ = timeout(PATIENCE, look).await;
     job.hold().may_be_lost(went_on)
 }
 
@@ -124,11 +125,13 @@ async fn version() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::clock::running;
+    use axum::body::Body;
     use caudal_pipeline::log::CommitLog;
     use caudal_pipeline::plan::Plan;
     use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, MemoryBlobs};
     use std::sync::RwLock;
+    use std::time::Instant;
+    use tower::ServiceExt;
 
     /// Storage that answers nothing while someone else has the lock. No real one does that on demand.
     #[derive(Default)]
@@ -156,20 +159,52 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn who_stood_still_waits_for_the_state_and_who_did_not_answers_without_it() {
+    fn taken() -> (Arc<Shared>, Arc<Hanging>) {
         let plan = Plan { name: "idle".into(), limits: Default::default(), tables: vec![], streams: vec![], views: vec![] };
         let job = Shared::new(Arc::new(plan), std::path::PathBuf::new());
         let blobs = Arc::new(Hanging::default());
-        let ran = running();
         job.hold().taking(|taken| CommitLog::open_telling(blobs.clone(), taken).map(drop)).unwrap();
-        let stood_still = running() + Duration::from_nanos(1);
-        while running() < stood_still {}
+        (job, blobs)
+    }
+
+    async fn answer(router: Router) -> StatusCode {
+        router.oneshot(Request::get("/livez").body(Body::empty()).unwrap()).await.unwrap().status()
+    }
+
+    /// What a process answers that has this pulse.
+    async fn answer_of(job: &Arc<Shared>, pulse: Arc<Pulse>) -> StatusCode {
+        answer(router(First { jobs: vec![Asked { job: job.clone(), turn: Arc::default() }], pulse })).await
+    }
+
+    #[tokio::test]
+    async fn who_stood_still_waits_for_the_state_and_who_did_not_answers_without_it() {
+        let runs = Pulse::start();
+        let (job, blobs) = taken();
+        let until_ok = async |of: &dyn Fn() -> Arc<Pulse>| {
+            let began = Instant::now();
+            // A machine may be so busy that the test itself stands still.
+            while answer_of(&job, of()).await != StatusCode::OK {
+                assert!(began.elapsed() < Duration::from_secs(60));
+            }
+        };
         {
             let _hangs = blobs.hangs.write();
-            assert!(!is_lost(job.clone(), Arc::default(), ran).await);
-            assert!(is_lost(job.clone(), Arc::default(), stood_still).await);
+            until_ok(&|| runs.clone()).await;
+            assert_eq!(answer_of(&job, Pulse::after_standing_still()).await, StatusCode::SERVICE_UNAVAILABLE);
         }
-        assert!(!is_lost(job, Arc::default(), stood_still).await, "it said so");
+        until_ok(&Pulse::after_standing_still).await;
+    }
+
+    #[tokio::test]
+    async fn who_stands_still_while_it_answers_does_not_answer() {
+        let pulse = Pulse::start();
+        let (job, _) = taken();
+        let stands_still = {
+            let pulse = pulse.clone();
+            move || async move { pulse.stand_still() }
+        };
+        let first = Arc::new(First { jobs: vec![Asked { job, turn: Arc::default() }], pulse });
+        let router = Router::new().route("/livez", get(stands_still)).layer(from_fn_with_state(first, of_ours));
+        assert_eq!(answer(router).await, StatusCode::SERVICE_UNAVAILABLE);
     }
 }

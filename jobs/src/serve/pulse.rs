@@ -5,15 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How often the process notes that it runs.
-const BEAT: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_millis(100);
 
-/// The time without a note after which it stood still: less than another process needs to find this one gone and take over.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+/// The time without a note after which it stood still: longer than a busy machine keeps a thread waiting, as a rule.
+const STOOD_STILL: Duration = Duration::from_millis(500);
 
 /// Notes that the process runs, on a thread of its own, until it is dropped.
 pub struct Pulse(Mutex<Beats>);
 
-#[derive(Clone, Copy)]
 struct Beats {
     last: Duration,
     went_on: Duration,
@@ -22,7 +21,11 @@ struct Beats {
 impl Pulse {
     /// Begins.
     pub fn start() -> Arc<Pulse> {
-        let pulse = Arc::new(Pulse::begun_at(running()));
+        Pulse::start_at(running())
+    }
+
+    fn start_at(now: Duration) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse(Mutex::new(Beats { last: now, went_on: now })));
         let still_wanted = Arc::downgrade(&pulse);
         std::thread::spawn(move || {
             while let Some(pulse) = still_wanted.upgrade() {
@@ -34,35 +37,56 @@ impl Pulse {
         pulse
     }
 
-    fn begun_at(now: Duration) -> Pulse {
-        Pulse(Mutex::new(Beats { last: now, went_on: now }))
-    }
-
     /// The running time at which the process last began to run, or went on after it had stood still.
     pub fn went_on(&self) -> Duration {
-        self.beat_at(running())
+        self.0.lock().expect("no thread panics while it holds this").beat_at(running())
+    }
+}
+
+#[cfg(test)]
+impl Pulse {
+    /// One of a process that has just gone on.
+    pub fn after_standing_still() -> Arc<Pulse> {
+        Pulse::start_at(Duration::ZERO)
     }
 
-    fn beat_at(&self, now: Duration) -> Duration {
-        let mut beats = self.0.lock().expect("no thread panics while it holds this");
-        if now.saturating_sub(beats.last) > STOOD_STILL {
-            beats.went_on = now;
+    /// As if the process had stood still until now.
+    pub fn stand_still(&self) {
+        self.0.lock().unwrap().last = Duration::ZERO;
+    }
+}
+
+impl Beats {
+    fn beat_at(&mut self, now: Duration) -> Duration {
+        if now - self.last > STOOD_STILL {
+            self.went_on = now;
         }
-        // Of two threads the one that read the time first may come last.
-        beats.last = beats.last.max(now);
-        beats.went_on
+        self.last = now;
+        self.went_on
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn who_stood_still_goes_on_when_it_is_next_noted() {
         let ms = Duration::from_millis;
-        let pulse = Pulse::begun_at(ms(100));
-        assert_eq!([ms(350), ms(1_350), ms(1_300)].map(|now| pulse.beat_at(now)), [ms(100); 3]);
-        assert_eq!([ms(2_351), ms(2_400), ms(3_401)].map(|now| pulse.beat_at(now)), [ms(2_351), ms(2_351), ms(3_401)]);
+        let mut beats = Beats { last: ms(100), went_on: ms(100) };
+        assert_eq!([ms(350), ms(850)].map(|now| beats.beat_at(now)), [ms(100); 2]);
+        assert_eq!([ms(1_351), ms(1_400), ms(1_901)].map(|now| beats.beat_at(now)), [ms(1_351), ms(1_351), ms(1_901)]);
+    }
+
+    #[test]
+    fn it_beats_by_itself() {
+        let pulse = Pulse::start();
+        let last = || pulse.0.lock().unwrap().last;
+        let (first, began) = (last(), Instant::now());
+        while last() < first + 2 * BEAT {
+            assert!(began.elapsed() < Duration::from_secs(60), "nothing beats");
+            std::thread::yield_now();
+        }
     }
 }
