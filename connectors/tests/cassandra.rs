@@ -20,6 +20,7 @@ use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::response::query_result::QueryRowsResult;
 use scylla::value::{CqlDecimal, CqlTimestamp};
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use xtask::services::cassandra::{self as service, CassandraOptions, SUPERUSER};
 
@@ -50,8 +51,25 @@ fn superuser(address: &str) -> Config {
 
 fn prepared(config: Config, context: SinkContext) -> CassandraSink {
     let mut sink = CassandraSink::new(config, context);
-    sink.prepare().unwrap();
+    in_time(|| sink.prepare()).unwrap();
     sink
+}
+
+/// What is answered once that does not take too long: a node that has just started is slow.
+fn in_time<T>(mut ask: impl FnMut() -> Result<T, SinkError>) -> Result<T, SinkError> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(SinkError::Retry(_)) if began.elapsed() < Duration::from_secs(120) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// What a sink says that must not begin.
+fn not_prepared(config: Config, context: SinkContext) -> String {
+    let mut sink = CassandraSink::new(config, context);
+    stopped(in_time(|| sink.prepare()))
 }
 
 fn stopped(result: Result<impl Sized, SinkError>) -> String {
@@ -75,7 +93,8 @@ impl Client {
         if let Some((user, password)) = login {
             builder = builder.user(user, password);
         }
-        let session = runtime.block_on(builder.build()).unwrap();
+        let build = || runtime.block_on(builder.build()).map_err(|error| SinkError::Retry(error.to_string()));
+        let session = in_time(build).unwrap();
         Client { runtime, session }
     }
 
@@ -402,7 +421,7 @@ fn tables_are_made_checked_or_refused() {
     let checking = Config { create: Create::Check, ..config(&address()) };
     // Another test may be making the keyspace: the first of all tables is what is missing for certain.
     prepared(config(&address()), context(&cuts::job("keyspace")));
-    let said = stopped(CassandraSink::new(checking.clone(), mine.clone()).prepare());
+    let said = not_prepared(checking.clone(), mine.clone());
     assert!(said.contains("does not exist") && said.contains("CREATE TABLE"), "{said}");
 
     // What is printed is what is needed.
@@ -419,13 +438,13 @@ fn tables_are_made_checked_or_refused() {
     client.run(&format!("ALTER TABLE {rows} DROP mean"));
     client.run(&format!("DROP TABLE {}", table(&job, "balance")));
     client.run(&format!("CREATE TABLE {} (account text, amount decimal, PRIMARY KEY (amount, account))", table(&job, "balance")));
-    let said = stopped(CassandraSink::new(config(&address()), mine.clone()).prepare());
+    let said = not_prepared(config(&address()), mine.clone());
     assert!(said.contains(r#"ADD "mean" decimal"#) && said.contains("primary key ((amount), account)"), "{said}");
 
     // A table that differs does not stop a sink that was there before until it writes; then it says which.
     let mut wrong = mine;
     wrong.views[0].columns.push(Column { name: "version".to_owned(), column_type: ColumnType::Integer });
-    let said = stopped(CassandraSink::new(config(&address()), wrong).prepare());
+    let said = not_prepared(config(&address()), wrong);
     assert!(said.contains("`version`"), "{said}");
 }
 
@@ -457,7 +476,7 @@ fn logins_and_permissions() {
     let admin = Client::new(&node.address, Some(SUPERUSER));
     let wrong = Config { credentials: Some(("cassandra".to_owned(), "wrong-secret".to_owned())), ..config(&node.address) };
     for config in [config(&node.address), wrong] {
-        let said = stopped(CassandraSink::new(config, context("login")).prepare());
+        let said = not_prepared(config, context("login"));
         assert!(said.contains("user and password") && !said.contains("wrong-secret"), "{said}");
     }
     prepared(superuser(&node.address), context("login"));
@@ -477,7 +496,7 @@ fn logins_and_permissions() {
     sink.prepare().unwrap();
     sink.write(&cut(5, 6, vec![row("f", 1, 6), balance("x", 6)])).unwrap();
     // May not make tables, and says what to do.
-    let said = stopped(CassandraSink::new(job, context("other")).prepare());
+    let said = not_prepared(job, context("other"));
     assert!(said.contains("make it yourself") && said.contains("CREATE TABLE"), "{said}");
 }
 
@@ -485,7 +504,7 @@ fn logins_and_permissions() {
 fn an_encrypted_node_that_stops_is_waited_for() {
     let mut node = service::start(&CassandraOptions { login: true, tls: true, small_writes: true }).unwrap();
     let stranger = Config { tls: Some(Tls::default()), ..superuser(&node.address) };
-    let said = stopped(CassandraSink::new(stranger, context("tls")).prepare());
+    let said = not_prepared(stranger, context("tls"));
     assert!(said.contains("authority"), "{said}");
 
     let tls = Tls { ca: Some(service::ca(&node)), identity: None };
@@ -504,14 +523,14 @@ fn an_encrypted_node_that_stops_is_waited_for() {
     let refused = sink.prepare();
     assert!(matches!(refused, Err(SinkError::Retry(_))), "{refused:?}");
     service::restart(&mut node).unwrap();
-    sink.prepare().unwrap();
+    in_time(|| sink.prepare()).unwrap();
     sink.write(&cut(5, 6, vec![row("f", 1, 6)])).unwrap();
 }
 
 #[test]
 fn an_unknown_data_centre_is_a_mistake() {
     let elsewhere = Config { datacenter: Some("mars".to_owned()), ..config(&address()) };
-    let said = stopped(CassandraSink::new(elsewhere, context(&job("dc"))).prepare());
+    let said = not_prepared(elsewhere, context(&job("dc")));
     assert!(said.contains("mars") && said.contains("datacenter1"), "{said}");
     let here = Config { datacenter: Some("datacenter1".to_owned()), ..config(&address()) };
     let mut sink = prepared(here, context(&job("dc")));

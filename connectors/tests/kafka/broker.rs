@@ -2,7 +2,7 @@
 
 use caudal_connectors::kafka::config::{SourceConfig, Start, Topics};
 use caudal_connectors::kafka::source::KafkaSource;
-use caudal_pipeline::ports::source::{Reader, Source, SourceError};
+use caudal_pipeline::ports::source::{Discovered, Reader, Source, SourceError};
 use caudal_pipeline::record::{Message, Offset, PartitionIndex};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -79,12 +79,16 @@ impl Broker {
             .fold(NewTopic::new(name, partitions, TopicReplication::Fixed(1)), |topic, (name, value)| topic.set(name, value));
         let made = wait(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
         assert_eq!(made, [Ok(name.to_owned())]);
+        self.until_led(name, partitions as usize);
+    }
+
+    fn until_led(&self, topic: &str, partitions: usize) {
         let consumer: BaseConsumer = self.client(&[]);
         until("the topic has its leaders", || {
-            let metadata = consumer.fetch_metadata(Some(name), LIMIT).ok()?;
+            let metadata = consumer.fetch_metadata(Some(topic), LIMIT).ok()?;
             let listed = &metadata.topics()[0];
             let led = listed.partitions().iter().filter(|partition| partition.leader() >= 0).count();
-            (listed.error().is_none() && led == partitions as usize).then_some(())
+            (listed.error().is_none() && led == partitions).then_some(())
         });
     }
 
@@ -92,6 +96,7 @@ impl Broker {
     pub fn grow(&self, topic: &str, partitions: usize) {
         let grown = wait(self.admin().create_partitions([&NewPartitions::new(topic, partitions)], &AdminOptions::new())).unwrap();
         assert_eq!(grown, [Ok(topic.to_owned())]);
+        self.until_led(topic, partitions);
     }
 
     /// Removes what lies before `offset`, as retention does.
@@ -222,10 +227,18 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// What `source` finds once the broker answers in time: others are started beside it.
+pub fn discovered(source: &KafkaSource) -> Result<Vec<Discovered>, SourceError> {
+    until("the broker answers", || match source.discover() {
+        Err(SourceError::Retry(_)) => None,
+        answer => Some(answer),
+    })
+}
+
 /// A reader with all that `source` discovers assigned from where it begins, numbered in that order.
 pub fn reading(source: &KafkaSource) -> Box<dyn Reader> {
     let mut reader = source.reader().unwrap();
-    for (index, found) in source.discover().unwrap().into_iter().enumerate() {
+    for (index, found) in discovered(source).unwrap().into_iter().enumerate() {
         reader.assign(PartitionIndex(index as u32), &found.partition, found.start).unwrap();
     }
     reader
@@ -272,5 +285,5 @@ pub fn stop<T>(result: Result<T, SourceError>) -> String {
 
 /// Where each partition of `source` begins.
 pub fn starts(source: &KafkaSource) -> Vec<(i32, Offset)> {
-    source.discover().unwrap().into_iter().map(|found| (found.partition.number, found.start)).collect()
+    discovered(source).unwrap().into_iter().map(|found| (found.partition.number, found.start)).collect()
 }

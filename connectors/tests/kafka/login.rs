@@ -1,11 +1,10 @@
 //! A broker that asks for a login over TLS: the right one works, a wrong one stops the job and says why.
 
-use super::broker::{Broker, body, plain, reading, stop, take, text};
+use super::broker::{Broker, body, discovered, plain, reading, stop, take, text};
 use caudal_connectors::context::SinkContext;
 use caudal_connectors::kafka::config::{Publication, Published, SinkConfig, Start};
 use caudal_connectors::kafka::sink::KafkaSink;
 use caudal_pipeline::ports::sink::{Sink, SinkError};
-use caudal_pipeline::ports::source::Source;
 use xtask::services::kafka::{self, KafkaOptions, PASSWORD, USER};
 
 fn broker(address: &str, ca: &str, mechanism: &str, password: &str) -> Broker {
@@ -34,7 +33,7 @@ fn logins_over_tls() {
         assert_eq!(text(&take(&mut *reading(&source), 1)[0].1), "in", "{mechanism}");
 
         let wrong = broker(address, &ca, mechanism, "wrong");
-        let said = stop(wrong.source_of(&topic, Start::Earliest).discover());
+        let said = stop(discovered(&wrong.source_of(&topic, Start::Earliest)));
         assert!(said.starts_with(&format!("kafka at {address} refuses the connection: ")), "{said}");
         assert!(!said.contains(PASSWORD) && said.contains("sasl.* login"), "{said}");
         let publish = vec![Publication { what: Published::DeadLetters, topic: topic.clone() }];
@@ -48,6 +47,6 @@ fn logins_over_tls() {
     // A certificate that nobody we trust has signed.
     let mut stranger = broker(address, &ca, "PLAIN", PASSWORD);
     stranger.properties.remove("ssl.ca.location");
-    let said = stop(stranger.source_of(&topic, Start::Earliest).discover());
+    let said = stop(discovered(&stranger.source_of(&topic, Start::Earliest)));
     assert!(said.contains("refuses the connection") && said.contains("certificate"), "{said}");
 }

@@ -9,11 +9,12 @@ use caudal_pipeline::ports::sink::{Cut, DeadLetterRow, Row, RowState, SetAside, 
 use caudal_pipeline::record::{DeadLetter, Offset, Partition, Reason, Rejection};
 use caudal_pipeline::time::{EventTime, SECOND_US, Span, Version};
 use caudal_pipeline::value::{Cell, Column, ColumnType, Field, FieldType, Value};
+use std::sync::LazyLock;
 
 /// Versions are wall time: a job that runs now.
 fn version(epoch: i64) -> Version {
-    let start = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 / 3_600 * 3_600;
-    Version((start + epoch) * SECOND_US)
+    static START: LazyLock<i64> = LazyLock::new(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64);
+    Version((*START + epoch) * SECOND_US)
 }
 
 fn context() -> SinkContext {

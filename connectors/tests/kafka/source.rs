@@ -1,6 +1,6 @@
 //! Reading: bytes, positions, growth, and what must stop a job.
 
-use super::broker::{Broker, Sent, body, drain, failure, reading, starts, stop, take, text, until};
+use super::broker::{Broker, Sent, body, discovered, drain, failure, reading, starts, stop, take, text, until};
 use caudal_connectors::kafka::config::{SourceConfig, Start, Topics};
 use caudal_connectors::kafka::source::KafkaSource;
 use caudal_pipeline::ports::source::{Source, SourceError};
@@ -158,9 +158,9 @@ fn lost_offsets_stop_the_job_and_say_which() {
 fn a_topic_that_would_not_replay_or_does_not_exist_stops_the_job() {
     let broker = Broker::shared();
     let compacted = broker.topic("compacted", 1, &[("cleanup.policy", "compact,delete")]);
-    let text = stop(broker.source_of(&compacted, Start::Earliest).discover());
+    let text = stop(discovered(&broker.source_of(&compacted, Start::Earliest)));
     assert!(text.starts_with(&format!("topic {compacted} is compacted (cleanup.policy=compact,delete)")), "{text}");
-    let text = stop(broker.source_of("no-such-topic", Start::Earliest).discover());
+    let text = stop(discovered(&broker.source_of("no-such-topic", Start::Earliest)));
     assert!(text.starts_with("topic no-such-topic does not exist"), "{text}");
 }
 

@@ -16,7 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// says what differs.
 pub fn prove(job: &Job, shared: &Shared) -> Result<Option<String>, String> {
     let folder = shared.state.folder().expect("the demonstration keeps its state in a folder");
-    let store = Store::open(&folder.join(STORE_FILE)).map_err(|error| error.to_string())?;
+    let file = folder.join(STORE_FILE);
+    // The run makes it once it has begun.
+    if !file.exists() {
+        return Ok(None);
+    }
+    let store = Store::open(&file).map_err(|error| error.to_string())?;
     let Some((status, stored)) = of_one_epoch(job, shared, &store)? else { return Ok(None) };
     let decided = decided(job, &store)?.into_iter().filter(|(place, _)| is_before(place, &status)).collect();
     let tables = load_tables(job)?;

@@ -58,7 +58,7 @@ fn counts_add_up_in_every_scrape_and_never_go_back() {
                 assert!(now >= before, "life {life}: {now} after {before}");
                 before = now;
             }
-            ALL.iter().all(|kind| count(&samples(&text), kind) > 0.0).then_some(())
+            (scrapes > 10 * (life + 1) && ALL.iter().all(|kind| count(&samples(&text), kind) > 0.0)).then_some(())
         });
         // The first life ends as if by a kill: the second replays what was bound since.
         let how = if life == 0 { Stop::Force } else { Stop::Drain };
@@ -67,7 +67,6 @@ fn counts_add_up_in_every_scrape_and_never_go_back() {
         assert!(last >= before, "life {life}: {last} after {before}");
         before = last;
     }
-    assert!(scrapes > 20, "only {scrapes} scrapes");
 }
 
 /// The counts are not only consistent but right: each dead letter is in the store, each accepted event in a row.

@@ -1,6 +1,7 @@
 //! Cassandra as anyone reads it: CQL through a plain session.
 
 use crate::address;
+use crate::until;
 use caudal_pipeline::time::EventTime;
 use caudal_pipeline::value::decimal_text;
 use scylla::client::session::Session;
@@ -28,7 +29,8 @@ impl Cql {
         if let Some((user, password)) = login {
             builder = builder.user(user, password);
         }
-        let session = runtime.block_on(builder.build()).unwrap();
+        // A node that has just started is slow.
+        let session = until("cassandra takes a session", || runtime.block_on(builder.build()).ok());
         Cql { runtime, session }
     }
 

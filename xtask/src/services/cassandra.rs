@@ -4,11 +4,10 @@
 //! so a node can be stopped and started again on its data.
 
 use super::folder::Folder;
-use super::process::Process;
+use super::process::{Process, START_LIMIT};
 use super::{Running, StartError, certificates, maven, ports};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// The release that tests and benchmarks run against.
 pub const VERSION: &str = "5.0.5";
@@ -100,7 +99,7 @@ fn serve(folder: &Folder, port: u16, first_login: bool) -> Result<Process, Start
     command.extend(settings.iter().chain(&opened).chain(&exported).map(String::as_str));
     command.extend(["-cp", &class_path, "org.apache.cassandra.service.CassandraDaemon"]);
     let mut process = Process::spawn("cassandra", folder, &command)?;
-    process.wait_until(Duration::from_secs(120), |printed| {
+    process.wait_until(START_LIMIT, |printed| {
         let listening = TcpStream::connect(("127.0.0.1", port)).is_ok();
         listening && (!first_login || printed.contains("Created default superuser"))
     })?;

@@ -4,10 +4,9 @@
 //! controller's. Topics are not made by mentioning them, so that an unknown topic is an unknown topic.
 
 use super::folder::Folder;
-use super::process::{Process, run};
+use super::process::{Process, START_LIMIT, run};
 use super::{Running, StartError, certificates, maven, ports};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The release that tests and benchmarks run against.
 pub const VERSION: &str = "4.1.0";
@@ -76,7 +75,7 @@ pub fn restart(running: &mut Running) -> Result<(), StartError> {
 fn serve(jars: &Path, folder: &Folder) -> Result<Process, StartError> {
     let class_path = maven::class_path(jars);
     let mut process = Process::spawn("kafka", folder, &java(&class_path, "kafka.Kafka", &["server.properties"]))?;
-    process.wait_until(Duration::from_secs(120), |printed| printed.contains("Kafka Server started"))?;
+    process.wait_until(START_LIMIT, |printed| printed.contains("Kafka Server started"))?;
     Ok(process)
 }
 

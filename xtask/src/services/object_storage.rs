@@ -4,10 +4,9 @@
 //! links the object's file to its name, which fails if the name exists. Others look first and put then.
 
 use super::folder::Folder;
-use super::process::Process;
+use super::process::{Process, START_LIMIT};
 use super::{Running, StartError, maven, ports};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// The release that tests run against.
 pub const VERSION: &str = "4.1.0";
@@ -65,7 +64,7 @@ fn serve(folder: &Folder) -> Result<Process, StartError> {
     let mut command = vec!["java", "-Xmx256m", "-XX:+UseSerialGC", "-Dlogback.configurationFile=logback.xml"];
     command.extend(["-cp", &class_path, "org.gaul.s3proxy.Main", "--properties", "s3proxy.conf"]);
     let mut process = Process::spawn("s3proxy", folder, &command)?;
-    process.wait_until(Duration::from_secs(60), |printed| printed.contains("Server Started"))?;
+    process.wait_until(START_LIMIT, |printed| printed.contains("Server Started"))?;
     Ok(process)
 }
 

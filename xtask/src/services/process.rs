@@ -36,6 +36,9 @@ exec "$@"
 /// Between two looks at a service that is starting.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// A service that is not there by then never will be; one that ends is noticed at once.
+pub const START_LIMIT: Duration = Duration::from_secs(300);
+
 /// How a shell ends that finds no such command.
 const NOT_FOUND: i32 = 127;
 

@@ -1,9 +1,8 @@
 //! Prometheus, the Debian package: an own configuration, an own port, scraping what it is told every second.
 
 use super::folder::Folder;
-use super::process::Process;
+use super::process::{Process, START_LIMIT};
 use super::{Running, StartError, ports};
-use std::time::Duration;
 
 /// Starts a server that scrapes itself and `targets` (`host:port`), and returns once it answers.
 pub fn start(targets: &[&str]) -> Result<Running, StartError> {
@@ -14,7 +13,7 @@ pub fn start(targets: &[&str]) -> Result<Running, StartError> {
     let listen = format!("--web.listen-address={address}");
     let command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", &listen];
     let mut process = Process::spawn("prometheus", &folder, &command)?;
-    process.wait_until(Duration::from_secs(20), |printed| printed.contains("Server is ready to receive web requests"))?;
+    process.wait_until(START_LIMIT, |printed| printed.contains("Server is ready to receive web requests"))?;
     Ok(Running { address, variable: "CAUDAL_TEST_PROMETHEUS", process, folder })
 }
 

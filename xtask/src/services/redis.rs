@@ -1,9 +1,8 @@
 //! Redis 7, the Debian package: one server, everything kept in its log so that it can be stopped and started.
 
 use super::folder::Folder;
-use super::process::Process;
+use super::process::{Process, START_LIMIT};
 use super::{Running, StartError, certificates, ports};
-use std::time::Duration;
 
 /// The login of a server that asks for one: may do anything.
 pub const USER: &str = "caudal";
@@ -63,7 +62,7 @@ pub fn ca(running: &Running) -> String {
 
 fn serve(folder: &Folder) -> Result<Process, StartError> {
     let mut process = Process::spawn("redis-server", folder, &["redis-server", "redis.conf"])?;
-    process.wait_until(Duration::from_secs(20), |printed| printed.contains("Ready to accept connections"))?;
+    process.wait_until(START_LIMIT, |printed| printed.contains("Ready to accept connections"))?;
     Ok(process)
 }
 

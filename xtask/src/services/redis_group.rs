@@ -2,7 +2,7 @@
 //! cluster of three primaries with a replica each.
 
 use super::folder::Folder;
-use super::process::{Process, run};
+use super::process::{Process, START_LIMIT, run};
 use super::redis::{PASSWORD, RedisOptions, USER, access, start_with};
 use super::{Running, StartError, certificates, ports};
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub fn start_cluster(options: &RedisOptions) -> Result<Vec<Running>, StartError>
     let mut servers: Vec<Running> = Vec::new();
     for pair in ports.chunks(2) {
         let lines = format!(
-            "{}cluster-enabled yes\ncluster-port {}\ncluster-node-timeout 1500\ncluster-replica-validity-factor 0\n{}",
+            "{}cluster-enabled yes\ncluster-port {}\ncluster-node-timeout 3000\ncluster-replica-validity-factor 0\n{}",
             replication(options),
             pair[1],
             if options.tls { "tls-cluster yes\n" } else { "" }
@@ -117,9 +117,10 @@ pub fn cli(options: &RedisOptions, server: &Running) -> Vec<String> {
     arguments
 }
 
-/// What a server needs to follow another one.
+/// What a server needs to follow another one. Nothing is synced: a kill loses nothing that the system has, and a slow disk
+/// would have a server that stands still for a sync taken for a dead one.
 fn replication(options: &RedisOptions) -> String {
-    let mut lines = "repl-diskless-sync-delay 0\nrepl-ping-replica-period 1\n".to_owned();
+    let mut lines = "appendfsync no\nrepl-diskless-sync-delay 0\nrepl-ping-replica-period 1\n".to_owned();
     if options.password {
         lines += &format!("masteruser {USER}\nmasterauth {PASSWORD}\n");
     }
@@ -137,7 +138,7 @@ fn start_sentinel(options: &RedisOptions, port: u16, primary: u16, other: &Runni
         text += "tls-replication yes\n";
     }
     text += &format!(
-        "sentinel monitor {NAME} 127.0.0.1 {primary} 2\nsentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 4000\n"
+        "sentinel monitor {NAME} 127.0.0.1 {primary} 2\nsentinel down-after-milliseconds {NAME} 2000\nsentinel failover-timeout {NAME} 4000\n"
     );
     if options.password {
         text += &format!(
@@ -146,12 +147,12 @@ fn start_sentinel(options: &RedisOptions, port: u16, primary: u16, other: &Runni
     }
     folder.write("sentinel.conf", &text)?;
     let mut process = Process::spawn("redis-server", &folder, &["redis-server", "sentinel.conf", "--sentinel"])?;
-    process.wait_until(Duration::from_secs(20), |printed| printed.contains("+monitor"))?;
+    process.wait_until(START_LIMIT, |printed| printed.contains("+monitor"))?;
     Ok(Running { address: format!("127.0.0.1:{port}"), variable: "CAUDAL_TEST_REDIS", process, folder })
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> Result<bool, StartError>) -> Result<(), StartError> {
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + START_LIMIT;
     while !holds()? {
         if std::time::Instant::now() > deadline {
             return Err(StartError(format!("still not: {what}")));

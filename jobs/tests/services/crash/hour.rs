@@ -33,7 +33,7 @@ const COLUMNS: [&str; 6] = [
 type Margin = (f64, f64);
 const LONG: [Margin; 5] = [(0.05, 2.0), (0.10, 2.0), (0.10, 0.5), (0.25, RATE as f64 / 4.0), (0.25, 10.0)];
 /// Seconds are no time in which anything comes to rest: only what runs away is noticed.
-const SHORT: [Margin; 5] = [(0.5, 32.0), (1.0, 10.0), (1.0, 4.0), (1.0, RATE as f64 * 3.0), (1.0, 500.0)];
+const SHORT: [Margin; 5] = [(0.5, 32.0), (1.0, 10.0), (1.0, 4.0), (1.0, RATE as f64 * 3.0), (1.0, 3_000.0)];
 
 #[test]
 fn at_a_constant_load_nothing_grows() {
@@ -66,17 +66,19 @@ fn at_a_constant_load_nothing_grows() {
     let accepted = binary.metric("caudal_events_accepted_total", "").unwrap() as u64;
     let late = binary.metric("caudal_events_late_total", "").unwrap() as u64;
     let refused = binary.metric("caudal_events_rejected_total", "").unwrap() as u64;
-    let cold = binary.metric("caudal_sink_rows_total", r#"sink="cold""#).unwrap_or(0.0);
+    binary.until("rows are in cassandra", |binary| {
+        (binary.metric("caudal_sink_rows_total", r#"sink="cold""#)? > 0.0).then_some(())
+    });
     let (status, printed) = binary.terminate();
     assert_eq!(status.code(), Some(0), "{printed}");
     let job = load::job(&file, &set).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let all = job.plan.views.iter().find(|view| view.name == "all").expect("a view of the job");
     let in_store: u64 = in_redis(&job, all).values().map(|row| row["events"].as_u64().expect("a count")).sum();
     assert_eq!(in_store, accepted, "events in redis");
-    assert!(late > 0 && refused > 0 && cold > 0.0, "late {late}, refused {refused}, rows in cassandra {cold}");
+    assert!(late > 0 && refused > 0, "late {late}, refused {refused}");
     let margins = if minutes.is_some() { LONG } else { SHORT };
     let mut figures = json!({
-        "records/s": RATE, "records": sent, "of them late, and corrected": late, "dead letters": refused,
+        "records/s": RATE, "records": sent, "records, late and corrected": late, "dead letters": refused,
         "lateness s": lateness, "retention s": retain,
     });
     let (mut growing, means) = (Vec::new(), means(&series));
@@ -125,7 +127,7 @@ fn sampled(binary: &mut Binary, feed: &Feed, folder: &Path, time: Duration, ever
         }
         before = now;
         let memory = binary.memory("VmRSS").expect("it runs") as f64 / 1e6;
-        let received = binary.metric("caudal_events_received_total", "").unwrap_or(0.0);
+        let received = binary.until("it tells what it has received", |binary| binary.metric("caudal_events_received_total", ""));
         let lag = (feed.sent() as f64 - received).max(0.0);
         let (files, bytes) = files(folder);
         series.push([began.elapsed().as_secs_f64() / 60.0, memory, files as f64, bytes as f64 / 1e6, lag, checkpoint_ms]);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A process that comes back and finds another one in its place ends in this time.
-const FENCED: Duration = Duration::from_secs(10);
+const FENCED: Duration = Duration::from_secs(20);
 
 /// Which process readers look at, and what they have found out.
 pub struct Stage {
@@ -236,8 +236,8 @@ impl Told {
         let starts: BTreeMap<String, u64> = self.starts.iter().map(|(workers, n)| (format!("{workers}"), *n)).collect();
         json!({
             "lives ended at a random moment": self.kills,
-            "of them stopped, taken over, and gone on": self.fenced.len(),
-            "of them before they read": self.not_live_yet,
+            "lives ended at a random moment, stopped, taken over, and gone on": self.fenced.len(),
+            "lives ended at a random moment, before they read": self.not_live_yet,
             "starts by workers": starts,
             "from start to reading, median (ms)": median,
             "from start to reading, longest (ms)": most(&to_live),

@@ -123,7 +123,7 @@ fn across(fail_over: &str, job: &Arc<Job>, pair: Pair<'_>, others: &[String]) {
         json!({fail_over: {
             "boards on which credits and debits differ": 0, "losses found": losses, "ms to recover": recovered.as_millis() as u64,
             "looks at the primary": before.looks, "at its replica, then primary": after.looks,
-            "of them while it lacked writes": after.lacking, "versions seen": before.versions.len() + after.versions.len(),
+            "at its replica, then primary, while it lacked writes": after.lacking, "versions seen": before.versions.len() + after.versions.len(),
             "messages": sent, "rows compared": rows,
         }})
     );

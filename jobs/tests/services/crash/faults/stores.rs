@@ -10,8 +10,8 @@ use xtask::services::cassandra::{self, CassandraOptions};
 
 /// Of each second of the load's event time: so that a minute's rows do not outgrow what they are in life.
 const EVENTS_PER_S: u64 = 20;
-/// More than a worker reads in this build.
-const FLOOD: u64 = 20_000;
+/// More than a worker reads in any build.
+const FLOOD: u64 = 1_000_000;
 /// The load, percent of what one worker sustains.
 const LOAD: u64 = 80;
 
@@ -33,6 +33,9 @@ fn cassandra_away_at_high_load() {
     let since = Instant::now();
     node.process.kill();
     lasts(&mut scene, away);
+    let shown = || redis::cli(&["HGET", &format!("{{{}}}:asof", scene.name), "v"]);
+    let at_return = shown();
+    crate::until("Redis shows more while Cassandra is away", || (shown() != at_return).then_some(()));
     let until = Instant::now();
     assert_eq!(scene.binary.metric("caudal_sink_up", r#"sink="hot""#), Some(1.0));
     assert_eq!(scene.binary.metric("caudal_sink_up", r#"sink="cold""#), Some(0.0));
@@ -48,8 +51,10 @@ fn cassandra_away_at_high_load() {
                "from an epoch's opening to redis, while away": meanwhile.figures(),
                "MB behind at its return": (behind / 1e6) as u64, "ms to recover": ms(recovered)}),
     );
-    // Beside other tests the machine makes noise of its own.
-    meanwhile.assert_not_worse_than(&before, Duration::from_millis(if long.is_some() { 250 } else { 3_000 }));
+    // In seconds, beside other tests, there is too little to compare.
+    if long.is_some() {
+        meanwhile.assert_not_worse_than(&before, Duration::from_millis(250));
+    }
     scene.end("cassandra's absence");
 }
 
