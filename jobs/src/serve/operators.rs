@@ -6,7 +6,7 @@
 //! Of a job whose state another process has taken nothing is told, since that process tells it: each request asks the states
 //! first. A state that does not answer is taken to be ours, else storage that is away would have every process restarted; but
 //! not by a process that stood still since the state last said so, which is how most are taken over. Where no job is left every
-//! answer is 503.
+//! answer is 503. Who stands still while it answers asks and answers again.
 
 use super::metrics;
 use super::pulse::Pulse;
@@ -15,6 +15,7 @@ use super::server::Server;
 use super::snapshot::Snapshot;
 use crate::run::Shared;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -64,28 +65,36 @@ fn router(first: First) -> Router {
 }
 
 /// Lets a request see the jobs whose states this process has, and refuses it where there is none.
-async fn of_ours(State(first): State<Arc<First>>, mut request: Request, next: Next) -> Response {
-    let went_on = first.pulse.went_on();
+async fn of_ours(State(first): State<Arc<First>>, request: Request, next: Next) -> Response {
+    let (head, _) = request.into_parts();
+    loop {
+        let went_on = first.pulse.went_on();
+        let ours = ours(&first.jobs, went_on).await;
+        if ours.is_empty() {
+            let why = "another process has taken over, or this one stood still and its state does not answer\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+        }
+        let mut request = Request::from_parts(head.clone(), Body::empty());
+        request.extensions_mut().insert(ours);
+        let response = next.clone().run(request).await;
+        // Else what the states said says nothing any more.
+        if first.pulse.went_on() == went_on {
+            return response;
+        }
+    }
+}
+
+/// Those that no other process may have, as far as it can be known in time; `went_on` is the pulse's, from before.
+async fn ours(jobs: &[Asked], went_on: Duration) -> Jobs {
     let mut looks = JoinSet::new();
-    for (at, asked) in first.jobs.iter().enumerate() {
+    for (at, asked) in jobs.iter().enumerate() {
         let (job, turn) = (asked.job.clone(), asked.turn.clone());
         looks.spawn(async move { (at, may_be_lost(job, turn, went_on).await) });
     }
     let lost: BTreeSet<usize> = looks.join_all().await.into_iter().filter_map(|(at, lost)| lost.then_some(at)).collect();
-    let all = first.jobs.iter().enumerate();
-    let ours: Jobs = all.filter(|(at, _)| !lost.contains(at)).map(|(_, asked)| asked.job.clone()).collect();
-    let refused = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    if ours.is_empty() {
-        return refused("another process has taken over, or this one stood still and its state does not answer\n");
-    }
-    request.extensions_mut().insert(ours);
-    let response = next.run(request).await;
-    // What the states said before says nothing any more.
-    if first.pulse.went_on() != went_on { refused("this process stood still: ask again\n") } else { response }
+    jobs.iter().enumerate().filter(|(at, _)| !lost.contains(at)).map(|(_, asked)| asked.job.clone()).collect()
 }
 
-/// Whether another process may have the job's state, as far as it can be known in time; `went_on` is the pulse's, as of the
-/// request.
 async fn may_be_lost(job: Arc<Shared>, turn: Arc<Mutex<()>>, went_on: Duration) -> bool {
     let asked = job.clone();
     let look = async {
@@ -125,7 +134,6 @@ async fn version() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
     use caudal_pipeline::log::CommitLog;
     use caudal_pipeline::plan::Plan;
     use caudal_pipeline::ports::blobs::{BlobError, Blobs, Created, MemoryBlobs};
@@ -196,12 +204,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_stands_still_while_it_answers_does_not_answer() {
+    async fn who_is_taken_over_while_it_answers_does_not_answer() {
         let pulse = Pulse::start();
-        let (job, _) = taken();
+        let (job, blobs) = taken();
         let stands_still = {
             let pulse = pulse.clone();
-            move || async move { pulse.stand_still() }
+            move || async move {
+                CommitLog::open(blobs).unwrap();
+                pulse.stand_still();
+            }
         };
         let first = Arc::new(First { jobs: vec![Asked { job, turn: Arc::default() }], pulse });
         let router = Router::new().route("/livez", get(stands_still)).layer(from_fn_with_state(first, of_ours));
