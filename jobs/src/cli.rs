@@ -7,6 +7,7 @@ use crate::cases;
 use crate::demo::{DemoArgs, DemoError, demo};
 use crate::inspect::memory::Running;
 use crate::inspect::{self, CheckArgs, ConfigArgs, DeadLettersArgs, GenerateArgs, InspectError};
+use crate::jobfile::Job;
 use crate::run::{self, Place, RunError, Settings, Shared, Stop, wall_us};
 use crate::serve::{self, PublicPort};
 use crate::{live, load, telemetry};
@@ -83,7 +84,7 @@ struct RunArgs {
     #[arg(long)]
     workers: Option<usize>,
     /// Where state is kept, each job's apart below it: a folder, or s3://BUCKET/PREFIX, reached as AWS_ENDPOINT_URL,
-    /// AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say.
+    /// AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ALLOW_HTTP say.
     #[arg(long, env = "CAUDAL_STATE", default_value = ".caudal")]
     state: Place,
     /// Stop once finite sources are read; open rows stay open.
@@ -245,21 +246,22 @@ fn run_jobs(args: &RunArgs) -> u8 {
     }
     listen_for_signals();
     let public = PublicPort::at(args.listen);
-    let start = |job: &Arc<crate::jobfile::Job>| {
-        let settings = settings(args, &job.plan.name, &public);
-        let shared = Shared::new(Arc::new(job.plan.clone()), settings.state.clone());
-        let (job, seen) = (job.clone(), shared.clone());
-        Started { shared: seen, thread: Some(std::thread::spawn(move || run::job(&job, &settings, &shared, Vec::new()))) }
+    let shared = |job: &Arc<Job>| Shared::new(Arc::new(job.plan.clone()), args.state.of_job(&job.plan.name));
+    let all: Vec<Arc<Shared>> = jobs.iter().map(shared).collect();
+    // Before a job takes its state, perhaps from another process.
+    let _operators = match operators(args.operators, &all) {
+        Ok(operators) => operators,
+        Err(why) => {
+            complain(format_args!("{why}"));
+            return 1;
+        }
     };
-    let mut running: Vec<_> = jobs.iter().map(start).collect();
-    let all: Vec<Arc<Shared>> = running.iter().map(|job| job.shared.clone()).collect();
-    let operators = operators(args.operators, &all).unwrap_or_else(|why| {
-        all.iter().for_each(|job| job.stop(Stop::Drain));
-        complain(format_args!("{why}"));
-        None
-    });
-    let worst = watch(&all, &mut running);
-    worst.max(u8::from(args.operators.is_some() && operators.is_none()))
+    let start = |(job, shared): (Arc<Job>, &Arc<Shared>)| {
+        let (settings, seen) = (settings(args, &job.plan.name, &public), shared.clone());
+        Started { shared: shared.clone(), thread: Some(std::thread::spawn(move || run::job(&job, &settings, &seen, Vec::new()))) }
+    };
+    let mut running: Vec<_> = jobs.into_iter().zip(&all).map(start).collect();
+    watch(&all, &mut running)
 }
 
 /// A job on its thread.

@@ -87,6 +87,27 @@ fn a_process_that_was_stopped_and_taken_over_promises_nothing_more() {
     assert_eq!(counted(&state), 6);
 }
 
+#[test]
+fn a_process_that_cannot_serve_its_operators_takes_nothing_over() {
+    let scratch = Scratch::new("port");
+    std::fs::write(scratch.0.join("job.yaml"), POSTED).unwrap();
+    let (state, operators) = (scratch.0.join("state"), free().to_string());
+    let is_ready = || answer(ask(operators.parse().unwrap(), "/readyz")?).starts_with("HTTP/1.0 200").then_some(());
+    let begin = |more: &[&str], printed| {
+        let mut command = scratch.command(&state);
+        command.args(["--listen", &free().to_string(), "--operators", &operators]).args(more);
+        Running::start(&mut command, scratch.0.join(printed))
+    };
+    let mut older = begin(&[], "older");
+    older.until("it is ready", is_ready);
+    let mut newer = begin(&["--take-over"], "newer");
+    assert_eq!(newer.ended().code(), Some(1), "{}", newer.printed());
+    assert!(newer.printed().contains("choose another with --operators"), "{}", newer.printed());
+    // Its last checkpoint would find that it was fenced.
+    assert_eq!(older.terminate().code(), Some(0), "{}", older.printed());
+    assert!(!older.printed().contains("taken over"), "{}", older.printed());
+}
+
 /// A store that takes connections and never says a word. No real one does that on demand.
 fn silent() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
