@@ -82,14 +82,14 @@ impl Exercised {
         serde_json::json!({
             "trials": trials,
             "lives that were cut": self.cuts,
-            "of them while repeating bound epochs": self.while_replaying,
+            "lives that were cut while repeating bound epochs": self.while_replaying,
             "started from a checkpoint": self.from_a_checkpoint,
-            "of them from an older one, as the newest was damaged": self.from_an_older_one,
+            "started from a checkpoint, an older one, as the newest was damaged": self.from_an_older_one,
             "refused, as all were damaged": self.refused,
             "rows that the ledger had forgotten at the end": self.forgotten,
             "damaged by a run that was written elsewhere": self.elsewhere,
             "cells of the crash table": Cell::COUNT,
-            "of them crashed in, and started after as they say": self.cells.len(),
+            "cells of the crash table that were crashed in, and started after as they say": self.cells.len(),
             "crashed in": self.crashes,
         })
     }
