@@ -6,8 +6,10 @@ use caudal_pipeline::time::EventTime;
 use caudal_pipeline::value::decimal_text;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::response::PagingState;
 use scylla::value::{CqlValue, Row};
 use serde_json::{Map, Value as Json};
+use std::ops::ControlFlow;
 use tokio::runtime::Runtime;
 
 /// Where the shared node is.
@@ -49,16 +51,25 @@ impl Cql {
         self.look(cql).unwrap_or_else(|error| panic!("{cql}: {error}"))
     }
 
-    /// The same, for whoever may come before a table is made, or while the node is busy.
+    /// The same, for whoever may come before a table is made, or while the node is busy. Page by page: a node fails a read of
+    /// very many rows at once.
     pub fn look(&self, cql: &str) -> Result<Vec<Map<String, Json>>, String> {
-        let answer = self.runtime.block_on(self.session.query_unpaged(cql, ()));
-        let answer = answer.map_err(|error| error.to_string())?.into_rows_result().unwrap();
-        let names: Vec<String> = answer.column_specs().iter().map(|column| column.name().to_owned()).collect();
-        let object = |row: Row| {
-            let values = row.columns.into_iter().map(|value| value.map_or(Json::Null, |value| json(&value)));
-            names.iter().cloned().zip(values).collect()
-        };
-        Ok(answer.rows::<Row>().unwrap().map(|row| object(row.unwrap())).collect())
+        let (mut found, mut from) = (Vec::new(), PagingState::start());
+        loop {
+            let page = self.runtime.block_on(self.session.query_single_page(cql, (), from));
+            let (answer, next) = page.map_err(|error| error.to_string())?;
+            let answer = answer.into_rows_result().unwrap();
+            let names: Vec<String> = answer.column_specs().iter().map(|column| column.name().to_owned()).collect();
+            let object = |row: Row| -> Map<String, Json> {
+                let values = row.columns.into_iter().map(|value| value.map_or(Json::Null, |value| json(&value)));
+                names.iter().cloned().zip(values).collect()
+            };
+            found.extend(answer.rows::<Row>().unwrap().map(|row| object(row.unwrap())));
+            match next.into_paging_control_flow() {
+                ControlFlow::Continue(next) => from = next,
+                ControlFlow::Break(()) => return Ok(found),
+            }
+        }
     }
 }
 
