@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A process that comes back and finds another one in its place ends in this time.
-const FENCED: Duration = Duration::from_secs(20);
+const FENCED: Duration = Duration::from_secs(10);
 
 /// Which process readers look at, and what they have found out.
 pub struct Stage {
