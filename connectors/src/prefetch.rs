@@ -51,6 +51,8 @@ pub(crate) type Open = Box<dyn Fn(&Partition, Offset) -> Result<Opened, SourceEr
 pub(crate) struct PrefetchReader {
     open: Open,
     assigned: Vec<Assigned>,
+    /// What was read may be something else by now.
+    looks_back: bool,
     /// Which partition is polled first: the budget must not always end with the same one.
     turn: usize,
 }
@@ -70,7 +72,12 @@ struct Assigned {
 impl PrefetchReader {
     /// A reader with nothing assigned.
     pub(crate) fn new(open: Open) -> PrefetchReader {
-        PrefetchReader { open, assigned: Vec::new(), turn: 0 }
+        PrefetchReader { open, assigned: Vec::new(), looks_back: false, turn: 0 }
+    }
+
+    /// The same, of partitions that may be made anew.
+    pub(crate) fn looking_back(self) -> PrefetchReader {
+        PrefetchReader { looks_back: true, ..self }
     }
 }
 
@@ -97,6 +104,11 @@ impl Reader for PrefetchReader {
             failed: None,
         });
         Ok(())
+    }
+
+    fn assign_after(&mut self, index: PartitionIndex, partition: &Partition, last: Offset) -> Result<(), SourceError> {
+        let next = if self.looks_back { last } else { Offset(last.0 + 1) };
+        self.assign(index, partition, next)
     }
 
     fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {

@@ -7,7 +7,7 @@
 //! ```
 //! - [`plan`]: a job as the engine obeys it. [`ports`]: what it asks of the outside.
 //! - [`decode`], [`expr`], [`aggregate`]: what a job file's words compile to.
-//! - [`log`] binds what forms an epoch; [`watermark`] says how far event time is complete.
+//! - [`log`] binds what forms an epoch, whose messages [`chain`] knows again; [`watermark`] says how far event time is complete.
 //! - [`operators`]: timely operators and the differential region; [`state`], [`run`]: how they are saved.
 //! - [`ledger`]: every effect once, for any number of sinks.
 //! - [`positions`]: where what a changed job keeps is now.
@@ -15,6 +15,7 @@
 
 pub mod aggregate;
 pub mod bound;
+pub mod chain;
 pub mod dataflow;
 pub mod decode;
 pub mod engine;

@@ -18,6 +18,8 @@ const END: &[u8; 8] = b"caudend1";
 const PLACE_LEN: usize = 8 + 4;
 const FOOTER_LEN: usize = PLACE_LEN + 8 + 8;
 const BLOCK_BYTES: usize = 64 * 1024;
+/// A merge that found the disk full needs much space: so many checkpoints pass before it is tried again.
+pub const CHECKPOINTS_AFTER_FULL: u32 = 30;
 /// In the index: a block's offset, length and checksum.
 const BLOCK_HEAD: usize = 8 + 4 + 4;
 

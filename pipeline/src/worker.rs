@@ -8,6 +8,11 @@
 //!                └─ may go on with e+1 meanwhile
 //! ```
 
+mod error;
+
+pub use error::WorkerError;
+
+use crate::chain::{LastRead, chained};
 use crate::dataflow::{Shared, StreamPort, build, partition_route, root_of};
 use crate::decode::{Context, Tables};
 use crate::log::PartitionBind;
@@ -40,6 +45,8 @@ pub enum Command {
         partition: Partition,
         /// The first offset to read.
         next: Offset,
+        /// The message before it, if one was read.
+        last: Option<LastRead>,
     },
     /// An epoch begins.
     Open(Opening),
@@ -79,6 +86,8 @@ pub struct PartitionReport {
     pub count: u64,
     /// Hash of their offsets and bytes.
     pub hash: u64,
+    /// The same without the last one.
+    pub before: u64,
     /// Largest event time in the epoch of a record that passed the future test.
     pub newest: Option<EventTime>,
     /// Everything there is was read, confirmed by the source.
@@ -99,29 +108,6 @@ pub enum Report {
     Trouble(u32, Option<String>),
     /// A worker cannot go on.
     Failed(WorkerError),
-}
-
-/// Why a worker stopped.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// The source says that a restart will not help.
-    #[error("{0}")]
-    Source(String),
-    /// A defect of caudal: an invariant did not hold.
-    #[error("a worker has stopped on a defect of caudal, told above; nothing wrong was written: please report it")]
-    Panicked,
-    /// What is read again is not what was bound.
-    #[error(
-        "{topic}/{partition} is not what was read before: {what}; the topic was rewritten or truncated, so its results cannot be repeated exactly: restore the topic, or start with a new state folder"
-    )]
-    Rewritten {
-        /// Topic, file or generator.
-        topic: String,
-        /// Number within it.
-        partition: i32,
-        /// What differs.
-        what: String,
-    },
 }
 
 /// Figures that workers and coordinator share.
@@ -172,7 +158,13 @@ const PARK: Duration = Duration::from_millis(1);
 pub fn run(timely: &mut timely::worker::Worker, setup: WorkerSetup) {
     let reports = setup.reports.clone();
     let _panics = ReportPanic(reports.clone());
+    let loaded = setup.loaded.clone();
     let mut worker = Worker::new(timely, setup);
+    if let Some(why) = loaded.failure() {
+        let _ = reports.send(Report::Failed(WorkerError::State(why)));
+        return;
+    }
+    drop(loaded);
     while !worker.stopping {
         let outcome = worker.turn();
         match outcome {
@@ -202,8 +194,11 @@ struct PartitionState {
     partition: Partition,
     staged: VecDeque<Message>,
     next: Offset,
+    /// The message before `next`, until it is seen that it is what it was.
+    last: Option<LastRead>,
     count: u64,
     hash: u64,
+    before: u64,
     newest: Option<EventTime>,
     paused: bool,
     staged_bytes: usize,
@@ -318,7 +313,7 @@ impl Worker {
 
     fn obey(&mut self, command: Command) -> Result<(), WorkerError> {
         match command {
-            Command::Assign { stream, index, partition, next } => self.assign(stream, index, partition, next)?,
+            Command::Assign { stream, index, partition, next, last } => self.assign(stream, index, partition, next, last)?,
             Command::Open(opening) => self.waiting.push_back(opening),
             Command::Close => {
                 // A live epoch that has not even begun here is opened first: it may only be reported closed once.
@@ -347,19 +342,32 @@ impl Worker {
         Ok(())
     }
 
-    fn assign(&mut self, stream: u32, index: PartitionIndex, partition: Partition, next: Offset) -> Result<(), WorkerError> {
+    fn assign(
+        &mut self,
+        stream: u32,
+        index: PartitionIndex,
+        partition: Partition,
+        next: Offset,
+        last: Option<LastRead>,
+    ) -> Result<(), WorkerError> {
         self.retained.add_partition(stream, index, partition.clone());
         if partition_route(stream, index.0) % self.peers != self.index {
             return Ok(());
         }
         let reader = self.streams.iter_mut().find(|s| s.stream == stream).expect("partitions belong to source streams");
-        reader.reader.assign(index, &partition, next).map_err(|error| WorkerError::Source(error.to_string()))?;
+        let assigned = match last {
+            Some(_) => reader.reader.assign_after(index, &partition, Offset(next.0 - 1)),
+            None => reader.reader.assign(index, &partition, next),
+        };
+        assigned.map_err(|error| WorkerError::Source(error.to_string()))?;
         let state = PartitionState {
             partition,
             staged: VecDeque::new(),
             next,
+            last,
             count: 0,
             hash: 0,
+            before: 0,
             newest: None,
             paused: false,
             staged_bytes: 0,
@@ -394,6 +402,7 @@ impl Worker {
                     next: state.next,
                     count: std::mem::take(&mut state.count),
                     hash: std::mem::take(&mut state.hash),
+                    before: std::mem::take(&mut state.before),
                     newest: state.newest.take(),
                     quiet: position.at_end && drained && !state.paused && stream.trouble.is_none(),
                     finished: position.finished && drained,
@@ -457,7 +466,7 @@ impl Worker {
                     let Some(message) = state.staged.pop_front() else { break };
                     if message.offset >= bind.next {
                         let what = format!("a message before offset {} is missing", bind.next.0);
-                        return Err(rewritten(&state.partition, what));
+                        return Err(WorkerError::rewritten(&state.partition, what));
                     }
                     self.ingest(at, bind.index, message, opening);
                     read += 1;
@@ -469,10 +478,13 @@ impl Worker {
                         && self.streams[at].partitions[&bind.index].staged.is_empty()
                     {
                         let what = format!("it ends before offset {}", bind.next.0);
-                        return Err(rewritten(&self.streams[at].partitions[&bind.index].partition, what));
+                        return Err(WorkerError::rewritten(&self.streams[at].partitions[&bind.index].partition, what));
                     }
                 } else if state.hash != bind.hash {
-                    return Err(rewritten(&state.partition, format!("the messages before offset {} have changed", bind.next.0)));
+                    return Err(WorkerError::rewritten(
+                        &state.partition,
+                        format!("the messages before offset {} have changed", bind.next.0),
+                    ));
                 } else {
                     state.next = bind.next;
                 }
@@ -494,6 +506,15 @@ impl Worker {
         let polled = stream.reader.poll(READ_BYTES, &mut self.polled);
         for (index, message) in self.polled.drain(..) {
             let state = stream.partitions.get_mut(&index).expect("only assigned partitions deliver");
+            if let Some(last) = state.last.take()
+                && message.offset < state.next
+            {
+                if !last.is(&message) {
+                    let what = format!("the message at offset {} is another one", message.offset.0);
+                    return Err(WorkerError::rewritten(&state.partition, what));
+                }
+                continue;
+            }
             state.staged_bytes += message.len_bytes() + 64;
             state.staged.push_back(message);
             // Others must go on being fetched: a replayed epoch may wait for exactly one partition.
@@ -546,7 +567,8 @@ impl Worker {
             state.full = false;
             stream.reader.pause(index, state.paused);
         }
-        state.hash = message_hash(&message, state.hash);
+        state.before = state.hash;
+        state.hash = chained(&message, state.before);
         state.next = Offset(message.offset.0 + 1);
         self.retained.hold(opening.epoch, stream.stream, index, message, rejections);
     }
@@ -570,16 +592,4 @@ impl Worker {
             self.ticks.forget_before(Epoch(done));
         }
     }
-}
-
-/// Chains a message to the hash of those before it in the epoch.
-fn message_hash(message: &Message, before: u64) -> u64 {
-    let hash = xxhash_rust::xxh3::xxh3_64_with_seed;
-    let body = hash(message.payload.as_deref().unwrap_or(b"\0tombstone"), before ^ message.offset.0);
-    let with_key = hash(message.key.as_deref().unwrap_or_default(), body);
-    message.headers.iter().fold(with_key, |before, (name, value)| hash(value, hash(name.as_bytes(), before)))
-}
-
-fn rewritten(partition: &Partition, what: String) -> WorkerError {
-    WorkerError::Rewritten { topic: partition.topic.to_string(), partition: partition.number, what }
 }

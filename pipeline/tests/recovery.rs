@@ -34,7 +34,7 @@ mod stops;
 #[path = "recovery/topics.rs"]
 mod topics;
 
-use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Phase};
+use caudal_pipeline::engine::{Engine, EngineConfig, EngineError, Manifest, Phase};
 use caudal_pipeline::ledger::RowKey;
 use caudal_pipeline::log::{Bind, CommitLog, LogRecord};
 use caudal_pipeline::plan::{DeduplicateScope, Plan};
@@ -344,6 +344,42 @@ impl<'a> Trial<'a> {
         self.exercised.forgotten += rows - all.len();
         self.exercised.elsewhere += self.spoiled.elsewhere;
         whole.shut_down();
+        self.compare_files(engine);
+    }
+
+    /// Of all that these lives have left on the disk, what the last two checkpoints list is there, and nothing else.
+    fn compare_files(mut self, mut engine: Engine) {
+        let files = |folders: &[&str]| -> BTreeSet<String> {
+            folders.iter().flat_map(|folder| self.disk.list(folder).unwrap()).collect()
+        };
+        let manifests = || {
+            self.disk.history().into_iter().rev().filter_map(|(_, record)| match record {
+                LogRecord::Checkpoint(checkpoint) => Some(checkpoint.manifest),
+                _ => None,
+            })
+        };
+        let listed = || -> Option<BTreeSet<String>> {
+            let mut names: BTreeSet<String> = manifests().take(2).collect();
+            for name in names.clone() {
+                let manifest = Manifest::decode(&self.disk.read(&name).ok()?).ok()?;
+                names.extend(manifest.state.into_iter().map(|file| file.name));
+                names.extend(manifest.ledger.into_iter().map(|run| run.name));
+            }
+            Some(names)
+        };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        // A merge may be under way, and a run be read.
+        while listed() != Some(files(&["state/", "ledger/", "manifest/"])) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{}: {:?} are there, and {:?} are listed",
+                self.context,
+                files(&["state/", "ledger/", "manifest/"]),
+                listed()
+            );
+            engine.checkpoint();
+            step(&mut engine, &mut self.clock, 1_000);
+        }
         engine.shut_down();
     }
 

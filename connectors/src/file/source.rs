@@ -41,7 +41,8 @@ impl source::Source for Source {
 
     fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {
         let framing = self.config.framing;
-        Ok(Box::new(PrefetchReader::new(Box::new(move |partition, next| open_partition(&partition.topic, framing, next)))))
+        let open = move |partition: &Partition, next| open_partition(&partition.topic, framing, next);
+        Ok(Box::new(PrefetchReader::new(Box::new(open)).looking_back()))
     }
 }
 

@@ -56,6 +56,8 @@ struct Assigned {
     partition: Partition,
     queue: PartitionQueue<Watch>,
     next: u64,
+    /// What is read first was read before, and may be gone meanwhile.
+    looking_back: bool,
     ended: bool,
     paused: bool,
 }
@@ -94,6 +96,35 @@ impl KafkaReader {
         }
     }
 
+    /// Reads from `next` on; if that was read before, it may be gone.
+    fn assign_at(
+        &mut self,
+        index: PartitionIndex,
+        partition: &Partition,
+        next: Offset,
+        looking_back: bool,
+    ) -> Result<(), SourceError> {
+        self.unassign(index)?;
+        let queue = self.consumer.split_partition_queue(&partition.topic, partition.number);
+        let queue = queue.ok_or_else(|| SourceError::Stop(format!("{} is not the name of a topic", partition.topic)))?;
+        let offset = i64::try_from(next.0)
+            .map_err(|_| SourceError::Stop(format!("topic {}: no offset is as large as {}", partition.topic, next.0)))?;
+        let list = list(partition, KafkaOffset::Offset(offset))?;
+        self.consumer.incremental_assign(&list).map_err(|error| failed(partition, &error))?;
+        self.refresh(&partition.topic);
+        self.places.insert(index, self.assigned.len());
+        self.assigned.push(Assigned {
+            index,
+            partition: partition.clone(),
+            queue,
+            next: next.0,
+            looking_back,
+            ended: false,
+            paused: false,
+        });
+        Ok(())
+    }
+
     /// Forgets a partition that is assigned again, with what its queue holds.
     fn unassign(&mut self, index: PartitionIndex) -> Result<(), SourceError> {
         let Some(place) = self.places.remove(&index) else { return Ok(()) };
@@ -124,17 +155,11 @@ impl KafkaReader {
 
 impl Reader for KafkaReader {
     fn assign(&mut self, index: PartitionIndex, partition: &Partition, next: Offset) -> Result<(), SourceError> {
-        self.unassign(index)?;
-        let queue = self.consumer.split_partition_queue(&partition.topic, partition.number);
-        let queue = queue.ok_or_else(|| SourceError::Stop(format!("{} is not the name of a topic", partition.topic)))?;
-        let offset = i64::try_from(next.0)
-            .map_err(|_| SourceError::Stop(format!("topic {}: no offset is as large as {}", partition.topic, next.0)))?;
-        let list = list(partition, KafkaOffset::Offset(offset))?;
-        self.consumer.incremental_assign(&list).map_err(|error| failed(partition, &error))?;
-        self.refresh(&partition.topic);
-        self.places.insert(index, self.assigned.len());
-        self.assigned.push(Assigned { index, partition: partition.clone(), queue, next: next.0, ended: false, paused: false });
-        Ok(())
+        self.assign_at(index, partition, next, false)
+    }
+
+    fn assign_after(&mut self, index: PartitionIndex, partition: &Partition, last: Offset) -> Result<(), SourceError> {
+        self.assign_at(index, partition, last, true)
     }
 
     fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {
@@ -148,6 +173,14 @@ impl Reader for KafkaReader {
             let assigned = &mut self.assigned[self.turn];
             let (taken, trouble) = assigned.take(&mut left, &self.health, &mut self.headers, out);
             quiet = if taken == 0 { quiet + 1 } else { 0 };
+            if let (Some(Trouble::Refused(_)), true) = (&trouble, assigned.looking_back) {
+                // What was read last may be gone by now; what comes after it must be there.
+                let (index, partition) = (assigned.index, assigned.partition.clone());
+                let (next, paused) = (Offset(assigned.next + 1), assigned.paused);
+                self.assign_at(index, &partition, next, false)?;
+                self.pause(index, paused);
+                break;
+            }
             if trouble.is_some() {
                 self.trouble = trouble;
                 break;
@@ -198,7 +231,7 @@ impl Assigned {
                 Some(Ok(borrowed)) => {
                     let message = owned(&borrowed, headers);
                     self.next = message.offset.0 + 1;
-                    self.ended = false;
+                    (self.looking_back, self.ended) = (false, false);
                     *left = left.saturating_sub(message.len_bytes() + size_of::<Message>());
                     out.push((self.index, message));
                     taken += 1;

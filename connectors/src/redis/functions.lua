@@ -99,31 +99,47 @@ local function sweep(key, now)
 end
 
 -- What the parts of a cut say of earlier ones, at args[first]: how losses are looked for (check, or while rows are
--- written again: begins | continues), whether that ends ('ends' or ''), the version it follows, its own version, the page
--- before it ('' for none), and this page ('' when it is the last). A mark is a hash: v, the newest cut that was written
--- whole; page, the last page of one that was not; lost_after, from which version on writes were lost, until it ends.
+-- written again: begins | continues), whether that ends ('ends' or ''), the place it follows, its own place, the page
+-- before it ('' for none), and this page ('' when it is the last). A place is a version (19 digits) and the step of the cut
+-- among those of that version (10). A mark is a hash: v and step, the newest cut that was written whole; page, the last page
+-- of one that was not; lost_after, from which version on writes were lost, until it ends.
 local MARK = 6
+local VERSION = 19
+
+-- The place of the newest cut that was written whole; '' for none.
+local function place(key)
+  local v = redis.call('HGET', key, 'v')
+  return v and v .. string.format('%010d', tonumber(redis.call('HGET', key, 'step') or '0')) or ''
+end
+
+local function note_step(key, place)
+  redis.call('HSET', key, 'step', string.format('%d', tonumber(string.sub(place, VERSION + 1))))
+end
 
 -- Whether what the writer was told is written is not there: the server has gone back.
-local function lacks(key, args, first, stored)
-  local look, previous, version, before, page = args[first], args[first + 2], args[first + 3], args[first + 4], args[first + 5]
+local function lacks(key, args, first)
+  local look, previous, this, before, page = args[first], args[first + 2], args[first + 3], args[first + 4], args[first + 5]
+  local stored = place(key)
   if look == 'check' and redis.call('HEXISTS', key, 'lost_after') == 1 then return true end
   if look ~= 'begins' and tonumber(previous) > 0 and stored < previous then return true end
-  if before == '' or stored >= version then return false end
+  if before == '' or stored >= this then return false end
   local marked = redis.call('HGET', key, 'page') or ''
   return marked ~= before and (page == '' or marked ~= page)
 end
 
 -- mark: a mark's key; then what is said above. Returns what became of it (written | lost) and the version that was stored.
 local function mark(keys, args, first)
-  local key, version, page = keys[1], args[first + 3], args[first + 5]
+  local key, this, page = keys[1], args[first + 3], args[first + 5]
   local stored = redis.call('HGET', key, 'v') or ''
-  if lacks(key, args, first, stored) then return {'lost', stored} end
+  if lacks(key, args, first) then return {'lost', stored} end
   if page ~= '' then
     redis.call('HSET', key, 'page', page)
   else
     redis.call('HDEL', key, 'page')
-    if stored < version then redis.call('HSET', key, 'v', version) end
+    if place(key) < this then
+      redis.call('HSET', key, 'v', string.sub(this, 1, VERSION))
+      note_step(key, this)
+    end
   end
   return {'written', stored}
 end
@@ -139,10 +155,11 @@ end
 -- view, group, expires or '', member or '') for each newest row.
 -- Returns what became of it (written | other | newer | lost) and the version that was stored.
 local function board(keys, args, first)
-  local asof, ends, previous, version = keys[1], args[first + 1] == 'ends', args[first + 2], args[first + 3]
+  local asof, ends, this = keys[1], args[first + 1] == 'ends', args[first + 3]
+  local previous, version = string.sub(args[first + 2], 1, VERSION), string.sub(this, 1, VERSION)
   local how, limit = args[first + MARK], tonumber(args[first + MARK + 1])
   local stored = redis.call('HGET', asof, 'v') or ''
-  if lacks(asof, args, first, stored) then return {'lost', stored} end
+  if lacks(asof, args, first) then return {'lost', stored} end
   if stored > version then return {'newer', stored} end
   -- Not by a call that comes late: what was lost since is not written again yet.
   if ends then redis.call('HDEL', asof, 'lost_after') end
@@ -150,11 +167,12 @@ local function board(keys, args, first)
   if how == 'follow' and not follows then return {'other', stored} end
   if how == 'replace' then
     for _, field in ipairs(redis.call('HKEYS', asof)) do
-      if field ~= 'v' and field ~= 'lost_after' then redis.call('HDEL', asof, field) end
+      if field ~= 'v' and field ~= 'step' and field ~= 'lost_after' then redis.call('HDEL', asof, field) end
     end
     if #keys > 1 then redis.call('DEL', unpack(keys, 2)) end
   end
   redis.call('HDEL', asof, 'page')
+  if place(asof) < this then note_step(asof, this) end
   local now = now_ms()
   local frontiers = first + MARK + 3
   local i = frontiers + 2 * tonumber(args[first + MARK + 2])

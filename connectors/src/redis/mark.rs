@@ -2,8 +2,8 @@
 //!
 //! A server loses what it wrote last, never something in between: a replica that takes over, a log or a dump that is read
 //! at a restart, and a server that was emptied all hold what was written up to some moment. So it is enough that what is
-//! written last in each cut is a mark with the cut's version, and that each cut looks whether the mark holds at least the
-//! version that it follows. The version is the cursor's, so nothing has to be remembered between two processes. The pages
+//! written last in each cut is a mark with the cut's version and step, and that each cut looks whether the mark holds at
+//! least those that it follows. Both are the cursor's, so nothing has to be remembered between two processes. The pages
 //! of a cut, which move no cursor, mark themselves by number, each naming the one before.
 //!
 //! In a cluster each primary loses writes of its own, so each has a mark. Its name has a tag whose slot the primary has, so
@@ -63,11 +63,13 @@ pub fn arguments(cut: &Cut) -> [String; 6] {
         Some(_) => "continues",
     };
     let ends = if cut.republished.is_some_and(|republished| republished.ends) { "ends" } else { "" };
-    let page = |number: u32| format!("{}:{number}", member::version_text(cut.version));
+    let place = |version, step: u32| format!("{}{step:010}", member::version_text(version));
+    let this_place = place(cut.version, cut.step);
+    let page = |number: u32| format!("{this_place}:{number}");
     let before = cut.page.checked_sub(1).map(page).unwrap_or_default();
     let this = if cut.more { page(cut.page) } else { String::new() };
-    let (previous, version) = (member::version_text(cut.previous_version), member::version_text(cut.version));
-    [look.to_owned(), ends.to_owned(), previous, version, before, this]
+    let previous = place(cut.previous_version, cut.previous_step);
+    [look.to_owned(), ends.to_owned(), previous, this_place, before, this]
 }
 
 #[cfg(test)]
@@ -90,15 +92,16 @@ mod tests {
         let cut = |page, more, republished| Cut {
             previous_version: Version(4),
             version: Version(9),
+            step: 2,
             page,
             more,
             republished,
             ..Cut::default()
         };
         let of = |cut: &Cut| arguments(cut).map(|argument| argument.trim_start_matches('0').to_owned());
-        assert_eq!(of(&cut(0, false, None)), ["check", "", "4", "9", "", ""]);
-        assert_eq!(of(&cut(0, true, None))[4..], ["", "9:0"]);
-        assert_eq!(of(&cut(2, false, None))[4..], ["9:1", ""]);
+        assert_eq!(of(&cut(0, false, None)), ["check", "", "40000000000", "90000000002", "", ""]);
+        assert_eq!(of(&cut(0, true, None))[4..], ["", "90000000002:0"]);
+        assert_eq!(of(&cut(2, false, None))[4..], ["90000000002:1", ""]);
         let republished = |begins, ends| Some(Republished { begins, ends });
         assert_eq!(of(&cut(0, false, republished(true, true)))[..2], ["begins", "ends"]);
         assert_eq!(of(&cut(0, false, republished(false, false)))[..2], ["continues", ""]);

@@ -155,6 +155,42 @@ fn lost_offsets_stop_the_job_and_say_which() {
 }
 
 #[test]
+fn what_was_read_last_comes_once_more_if_it_is_still_there() {
+    let broker = Broker::shared();
+    let topic = broker.topic("after", 1, &[]);
+    broker.produce(&topic, &[body("0"), body("1"), body("2"), body("3")]);
+    let source = broker.source_of(&topic, Start::Earliest);
+    let partition = Partition { topic: topic.as_str().into(), number: 0 };
+    let after = |last| {
+        let mut reader = source.reader().unwrap();
+        reader.assign_after(FIRST, &partition, Offset(last)).unwrap();
+        reader
+    };
+    assert_eq!(drain(&mut *after(1), 1), ["1", "2", "3"]);
+    assert_eq!(drain(&mut *after(3), 1), ["3"]);
+    // Retention has reached what was read, and nothing more.
+    broker.delete_before(&topic, 0, 2);
+    assert_eq!(drain(&mut *after(1), 1), ["2", "3"]);
+    // Paused meanwhile, it stays so.
+    let mut paused = after(1);
+    paused.pause(FIRST, true);
+    let mut messages = Vec::new();
+    paused.poll(1 << 20, &mut messages).unwrap();
+    assert_eq!(messages, []);
+    paused.pause(FIRST, false);
+    assert_eq!(drain(&mut *paused, 1), ["2", "3"]);
+    // All of it is gone, which was read.
+    broker.delete_before(&topic, 0, 4);
+    assert_eq!(drain(&mut *after(3), 1), Vec::<String>::new());
+    // More is gone than was read.
+    let text = stop::<()>(Err(failure(&mut *after(2))));
+    assert!(
+        text.starts_with(&format!("topic {topic}, partition 0, offset 3: records that were not read yet are gone")),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_topic_that_would_not_replay_or_does_not_exist_stops_the_job() {
     let broker = Broker::shared();
     let compacted = broker.topic("compacted", 1, &[("cleanup.policy", "compact,delete")]);

@@ -58,6 +58,34 @@ fn a_board_that_went_back_is_written_whole_and_says_what_may_be_old() {
 }
 
 #[test]
+fn a_lost_cut_is_missed_although_no_epoch_came_after_the_one_before() {
+    let job = job("steps");
+    let mut sink = sink(&job);
+    // What was lost is written again in cuts that end where they begin.
+    let old = |step: u32, ends| {
+        let rows = vec![row("a", i64::from(step), 5)];
+        again(Cut { previous_step: step - 1, step, latest: vec![], ..cut(5, 5, rows) }, false, ends)
+    };
+    sink.write(&again(cut(4, 5, vec![row("a", 0, 5)]), true, false)).unwrap();
+    for cut in [old(1, false), old(2, false), old(1, false)] {
+        sink.write(&cut).unwrap();
+    }
+    assert_eq!((asof(&job, "v"), asof(&job, "step"), asof(&job, "lost_after")), (v(5), "2".into(), v(0)));
+
+    // The server that takes over knows of the first of them, then of none.
+    let key = format!("{{{job}}}:asof");
+    cli(&["HSET", &key, "step", "1"]);
+    assert_lost(&mut sink, &old(3, true));
+    cli(&["HDEL", &key, "step"]);
+    assert_lost(&mut sink, &old(2, true));
+    let next = Cut { previous_step: 3, ..cut(5, 6, vec![]) };
+    assert_lost(&mut sink, &again(next.clone(), false, true));
+    sink.write(&again(next, true, true)).unwrap();
+    assert_eq!((asof(&job, "v"), asof(&job, "step"), asof(&job, "lost_after")), (v(6), "0".into(), String::new()));
+    sink.write(&cut(6, 7, vec![])).unwrap();
+}
+
+#[test]
 fn a_lost_page_is_missed_by_the_next_one() {
     let job = job("pages");
     let mut sink = sink(&job);
@@ -79,7 +107,7 @@ fn a_lost_page_is_missed_by_the_next_one() {
         sink.write(&page(0, true)).unwrap();
         cli(&["HSET", &key, "v", &v(5)]);
         match marked {
-            Some(number) => cli(&["HSET", &key, "page", &format!("{}:{number}", v(9))]),
+            Some(number) => cli(&["HSET", &key, "page", &format!("{}0000000000:{number}", v(9))]),
             None => cli(&["HDEL", &key, "page"]),
         };
         for part in [page(2, true), page(2, false)] {

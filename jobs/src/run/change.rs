@@ -145,7 +145,8 @@ impl Started<'_> {
     pub fn drain(&self, old: &Job, with_sinks: bool) -> Result<Fence, RunError> {
         let Started { state, settings, shared, clock, .. } = *self;
         let of_old = shared.of_old(Arc::new(old.plan.clone()));
-        let settings = Settings { close: false, ..settings.clone() };
+        // What a sink lacks then is asked where it matters.
+        let settings = Settings { until_end: false, close: false, drain: false, ..settings.clone() };
         let sinks = sinks::build(old, state.folder())?;
         let started = Started { job: old, state, settings: &settings, shared: &of_old, clock };
         let (mut engine, sources, intakes) = prepare(&started, &sinks, None)?;

@@ -120,11 +120,16 @@ pub struct RebuildEnds<'a> {
 impl RebuildEnds<'_> {
     /// Writes the line.
     pub fn emit(self) {
-        let Rebuilt { same, changed, gone } = self.rebuilt;
+        let Rebuilt { same, changed, gone, refused } = self.rebuilt;
+        let anew = if refused == 0 { String::new() } else { format!("; {refused} records are dead letters now") };
         let without = if self.removed.is_empty() { String::new() } else { format!("; without {}", self.removed.join(", ")) };
         info!(
             caudal_job = self.job,
-            same, changed, gone, "recomputed: {changed} rows are other or new, {gone} are gone, {same} are the same{without}"
+            same,
+            changed,
+            gone,
+            refused,
+            "recomputed: {changed} rows are other or new, {gone} are gone, {same} are the same{anew}{without}"
         );
     }
 }

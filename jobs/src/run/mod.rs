@@ -18,6 +18,7 @@ mod events;
 mod hold;
 mod intake;
 mod rebuild;
+mod settings;
 mod sinks;
 mod sources;
 mod state;
@@ -27,25 +28,26 @@ pub use clock::wall_us;
 pub use durations::Durations;
 use hold::Asking;
 pub use hold::Hold;
+pub use settings::Settings;
 pub use sinks::{LATEST_GROUPS_MAX, STORE_FILE, SinkState, SinkStatus, context};
 pub use state::Place;
 
 use crate::inspect::memory;
 use crate::jobfile::{Job, TableSource, tables};
-use crate::serve::{Attached, PublicPort};
+use crate::serve::Attached;
 use caudal_connectors::local_log::LocalLog;
 use caudal_pipeline::bound;
 use caudal_pipeline::decode::{TableRows, Tables};
 use caudal_pipeline::engine::{Claim, Engine, EngineConfig, EngineError, HeldBack, Phase, Status};
-use caudal_pipeline::log::{Fingerprint, LogError};
+use caudal_pipeline::log::{Fence, Fingerprint, LogError};
 use caudal_pipeline::plan::Plan;
 use caudal_pipeline::ports::sink::Sink;
 use caudal_pipeline::ports::source::Source;
-use caudal_pipeline::time::Span;
 use state::State;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -60,47 +62,6 @@ const PUBLISH: Duration = Duration::from_millis(100);
 
 /// Epochs whose figures are remembered, to compare a store with.
 const RECENT: usize = 256;
-
-/// What belongs to the process and not to the job.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The place of the job's state.
-    pub state: Place,
-    /// Threads that work.
-    pub workers: usize,
-    /// Whether the job is recomputed from what its sources still have, before it goes on.
-    pub rebuild: bool,
-    /// Whether a process that holds the state is taken over from.
-    pub take_over: bool,
-    /// Whether the run ends once finite sources are read.
-    pub until_end: bool,
-    /// Whether the input is closed for ever at the end.
-    pub close: bool,
-    /// Whether nothing new is read: what was bound is finished, and a last checkpoint made.
-    pub drain: bool,
-    /// Time between checkpoints.
-    pub checkpoint_every: Span,
-    /// The port for people and programs, opened only if the job takes events over HTTP; jobs of one process share it.
-    pub listen: Arc<PublicPort>,
-}
-
-impl Settings {
-    /// The defaults, with state under `state`.
-    pub fn in_folder(state: PathBuf) -> Settings {
-        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
-        Settings {
-            state: state.into(),
-            workers,
-            rebuild: false,
-            take_over: false,
-            until_end: false,
-            close: false,
-            drain: false,
-            checkpoint_every: Span::seconds(60),
-            listen: PublicPort::at(PublicPort::DEFAULT),
-        }
-    }
-}
 
 /// Why a job did not start or did not go on. The exit code says whether a restart may help.
 #[derive(Debug, thiserror::Error)]
@@ -297,7 +258,7 @@ struct Parts<'a> {
     sources: Sources,
     sinks: Vec<sinks::Prepared>,
     intakes: intake::Intakes,
-    /// Its lock is held until after the last write.
+    /// Its lock is held until after the last write of every sink that does not hang.
     state: &'a State,
 }
 
@@ -439,6 +400,8 @@ fn drive(
     let sinks = sinks::start(sinks, &engine, shared);
     let _asking = Asking::start(&shared.hold);
     let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
+    // When the last epoch came into the ledger, also one that is repeated.
+    let mut moved = Instant::now();
     if asked_to() == Stop::Drain {
         // Before anything new is read.
         engine.stop(settings.close);
@@ -460,6 +423,7 @@ fn drive(
         intakes.pause(engine.phase(), stop, engine.held_back());
         let end = engine.ledger().end();
         if seen.replace(end) != Some(end) {
+            moved = Instant::now();
             let status = engine.status();
             intakes.bind(&status.positions);
             shared.remember(status);
@@ -468,7 +432,10 @@ fn drive(
             break Err(RunError::Failed(why));
         }
         if engine.phase() == Phase::Done {
-            break engine.over_limit().map_or(Ok(()), |why| Err(RunError::Refused(why.to_owned())));
+            break match engine.over_limit() {
+                Some(why) => Err(RunError::Refused(why.to_owned())),
+                None => settings.all_is_written(&engine.sinks_behind()),
+            };
         }
         if shared.hold.is_known_lost()
             && let Err(fenced @ LogError::Fenced { .. }) = engine.fence().check()
@@ -500,13 +467,21 @@ fn drive(
         let draining = asked.map(|asked: Instant| asked.elapsed());
         if draining.is_some() && engine.held_back() == Some(HeldBack::DiskFull) {
             // Space was set aside for this: the last epochs and the last checkpoint.
-            state.release_reserve()?;
+            if let Err(error) = state.release_reserve() {
+                break Err(error);
+            }
         }
         if draining.is_some_and(|since| since > PATIENCE) {
             engine.do_not_wait_for_sinks();
         }
         if engine.held_back() == Some(HeldBack::DiskFull) && draining.is_some_and(|since| since > PATIENCE + GRACE) {
             let why = "the disk is full, so the run could not end in order; the next start goes on from what was bound";
+            break Err(RunError::Failed(why.into()));
+        }
+        let stuck = engine.phase() == Phase::Replaying && moved.elapsed() > PATIENCE + GRACE;
+        if !settings.drain && stuck && draining.is_some_and(|since| since > PATIENCE + GRACE) {
+            let why = "what was read before this start could not be read again, so the run could not end in order; the next start \
+                       goes on from what was bound";
             break Err(RunError::Failed(why.into()));
         }
     };
@@ -523,13 +498,13 @@ fn end(
     publish(&mut engine, shared);
     // What a process that takes over does to its predecessor's files is not the reason.
     let mut patience = sinks::LAST_WRITES;
-    let outcome = outcome.map_err(|error| match engine.fence().check() {
-        Err(fenced @ LogError::Fenced { .. }) => {
+    let outcome = outcome.map_err(|error| match fenced(engine.fence()) {
+        Some(fenced) => {
             // Whoever has taken over writes it too.
             patience = Duration::ZERO;
             EngineError::from(fenced).into()
         }
-        _ => error,
+        None => error,
     });
     // Requests that still wait are answered.
     drop(intakes);
@@ -538,6 +513,17 @@ fn end(
     sinks.end(patience);
     engine.shut_down();
     outcome
+}
+
+/// Whether another process has the state, if that says so soon: one that does not answer may be the reason for the end.
+fn fenced(fence: &Fence) -> Option<LogError> {
+    let (send, answer) = channel();
+    let fence = fence.clone();
+    std::thread::spawn(move || drop(send.send(fence.check())));
+    match answer.recv_timeout(sinks::LAST_WRITES) {
+        Ok(Err(fenced @ LogError::Fenced { .. })) => Some(fenced),
+        _ => None,
+    }
 }
 
 fn publish(engine: &mut Engine, shared: &Shared) {

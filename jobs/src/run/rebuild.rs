@@ -37,6 +37,9 @@ const BESIDE: &str = "rebuild";
 const TELL: Duration = Duration::from_secs(5);
 /// Between two attempts at a source or store that does not answer.
 const WAIT: Duration = Duration::from_secs(1);
+/// After so many epochs in which nothing was left to read, nothing comes that was read before: only marks of transactions
+/// lie there. One without records lasts a second; a broker that has just become leader knows its end sooner.
+const QUIET_EPOCHS: u64 = 10;
 
 impl Started<'_> {
     /// Does it. A new state needs none.
@@ -83,7 +86,8 @@ impl Started<'_> {
         let is_of_old = Fingerprint { job: by.job, ..new };
         let was_job = Described { plan: &old.plan, sinks: &old_sinks, fingerprint: is_of_old };
         let is_job = Described { plan: &self.job.plan, sinks: &new_sinks, fingerprint: new };
-        let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held };
+        let old_tables = tables(&old)?;
+        let recomputed = Recomputed { at: was.manifest.epoch, from: &from, held: &held, tables: &old_tables };
         let rebuilt = self
             .shared
             .hold
@@ -261,7 +265,7 @@ impl Started<'_> {
         let is_source = |stream: &u32| matches!(plan.streams[*stream as usize].from, StreamInput::Source(_));
         let watermark = |stream: u32| (stream, was.watermark(&plan.streams[stream as usize].name));
         engine.at_least((0..plan.streams.len() as u32).filter(is_source).map(watermark).collect());
-        let (mut finished, mut told, mut seen) = (None, Instant::now(), None);
+        let (mut finished, mut quiet, mut told, mut seen) = (None, None, Instant::now(), None);
         let outcome = loop {
             if let Err(error) = engine.turn(self.clock.now(), TURN) {
                 break Err(error.into());
@@ -282,7 +286,8 @@ impl Started<'_> {
                 break Err(fenced);
             }
             let status = engine.status();
-            let reached = has_reached(&status, &ends);
+            quiet = status.quiet.then(|| *quiet.get_or_insert(status.epoch.0));
+            let reached = has_reached(&status, &ends) || quiet.is_some_and(|since| status.epoch.0 > since + QUIET_EPOCHS);
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 let (read, all) = progress(&status, &found);

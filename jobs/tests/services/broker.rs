@@ -85,6 +85,12 @@ pub fn delete_before(topic: &str, partition: i32, offset: u64) {
     wait(admin.delete_records(&list, &options)).unwrap();
 }
 
+/// Removes a topic.
+pub fn delete_topic(name: &str) {
+    let admin: AdminClient<DefaultClientContext> = client(&[]);
+    assert_eq!(wait(admin.delete_topics(&[name], &AdminOptions::new())).unwrap(), [Ok(name.to_owned())]);
+}
+
 fn until_led(brokers: &str, name: &str, partitions: i32) {
     let consumer: BaseConsumer = client_of(brokers, &[]);
     until("the topic has its leaders", || {

@@ -92,6 +92,47 @@ fn a_topic_that_is_not_there_is_refused() {
     assert!(binary.printed().contains(&name), "{} names the topic", binary.printed());
 }
 
+/// Symptom: a process that was asked to end while it repeated what it had read, with its broker away, never did.
+#[test]
+fn what_cannot_be_repeated_does_not_hold_up_the_end_for_ever() {
+    let (name, set) = own_wind_farm("unrepeated");
+    let state = state("unrepeated");
+    broker::make_topic(&name, 3);
+    let events = load::events("wind-farm", &json!({"count": 3_000, "rate": 0.1, "start": "2026-03-20T20:00:00Z"}));
+    broker::produce(&name, &events);
+    let mut binary = Binary::start(&state, 2, &set);
+    binary.until_received(events.len() as u64);
+    binary.kill();
+    let away = [&set[..], &["streams.readings.from.kafka.properties.bootstrap.servers=127.0.0.1:9".to_owned()]].concat();
+    let mut binary = Binary::start(&state, 1, &away);
+    binary.until("it repeats", |binary| binary.printed().contains("127.0.0.1:9").then_some(()));
+    let (status, printed) = binary.terminate();
+    assert_eq!(status.code(), Some(1), "{printed}");
+    assert!(printed.contains("what was read before this start could not be read again"), "{printed}");
+    ends_right(Binary::start(&state, 3, &set), &name, &set, &events);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_not_taken_for_the_old_one() {
+    let (name, set) = own_wind_farm("anew");
+    let state = state("anew");
+    broker::make_topic(&name, 1);
+    let events = load::events("wind-farm", &json!({"count": 300, "rate": 0.1, "start": "2026-03-20T20:00:00Z"}));
+    let (old, new) = events.split_at(100);
+    broker::produce(&name, old);
+    let mut binary = Binary::start(&state, 2, &set);
+    binary.until_received(old.len() as u64);
+    // An orderly end: nothing is left to be repeated.
+    assert_eq!(binary.terminate().0.code(), Some(0));
+    broker::delete_topic(&name);
+    broker::make_topic(&name, 1);
+    broker::produce(&name, new);
+    let mut binary = Binary::start(&state, 1, &set);
+    assert_eq!(binary.ended().code(), Some(3), "{}", binary.printed());
+    let said = format!("{name}/0 is not what was read before: the message at offset {} is another one", old.len() - 1);
+    assert!(binary.printed().contains(&said), "{}", binary.printed());
+}
+
 #[test]
 fn a_state_folder_has_one_process() {
     let (name, set) = own_wind_farm("twice");

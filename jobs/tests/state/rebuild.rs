@@ -1,8 +1,9 @@
 //! `--rebuild`: a job that means something else under the same names, recomputed beside its old state.
 
 use super::*;
+use caudal_connectors::embedded::read::DeadLetterQuery;
 use serde_json::{Map, Value as Json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// A job over a file, which counts what is at least as large as a limit.
@@ -133,6 +134,37 @@ fn a_rebuild_that_may_not_hold_what_it_compares_changes_nothing_and_goes_on_with
     assert_eq!(of(&state), of(&fresh));
 }
 
+#[test]
+fn a_record_that_is_refused_since_is_a_dead_letter_and_those_that_were_are_not_told_again() {
+    let scratch = Scratch::new("refused-since");
+    let state = scratch.0.join("state");
+    let broken = "{\"at\":1774656005,\"unit\":\"one\",\"n\":\"many\"}\n";
+    let checked = |(n, line): (usize, &str)| line.replace('}', if n % 3 == 0 { "}" } else { r#","said":"a word"}"# }) + "\n";
+    let lines: String = readings(0..90).lines().enumerate().map(checked).collect();
+    std::fs::write(scratch.0.join("readings.ndjson"), lines + broken).unwrap();
+    let said = |kind: &str| job(0).replace("type: integer}}", &format!("type: integer}}, said: {{at: /said, type: {kind}}}}}"));
+    scratch.job(&said("text"));
+    assert_eq!(until_end(&scratch, &state, &[]).0, Some(0));
+    let letters = || {
+        let store = Store::open(&state.join("numbered/store.sqlite")).unwrap();
+        let letters = store.dead_letters(&DeadLetterQuery { limit: Some(1_000), ..DeadLetterQuery::default() }).unwrap();
+        letters.into_iter().map(|letter| (letter.offset, letter.version)).collect::<BTreeMap<_, _>>()
+    };
+    let before = letters();
+    assert_eq!(before.len(), 1);
+    // Two of three say what is none.
+    scratch.job(&said("bool"));
+    let (code, said) = until_end(&scratch, &state, &["--rebuild"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("60 records are dead letters now"), "{said}");
+    let after = letters();
+    assert_eq!(after.len(), 61);
+    assert!(before.iter().all(|letter| after.get(letter.0) == Some(letter.1)), "what was told before stays as it was");
+    let (code, said) = until_end(&scratch, &state, &["--rebuild"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(letters(), after);
+}
+
 /// Files below a folder.
 fn list(folder: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
@@ -153,4 +185,22 @@ fn rows_that_are_grouped_otherwise_cannot_take_the_place_of_others() {
     let (code, said) = until_end(&scratch, &state, &["--rebuild"]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("views.minutes.group_by") && said.contains("another name"), "{said}");
+}
+
+#[test]
+fn a_run_that_ends_by_itself_fails_while_a_sink_lacks_what_it_was_owed() {
+    let scratch = Scratch::new("behind");
+    let (state, out) = (scratch.0.join("state"), scratch.0.join("out"));
+    std::fs::write(scratch.0.join("readings.ndjson"), readings(0..30)).unwrap();
+    scratch.job(&format!("{}sinks:\n  out: {{file: {{folder: {}}}}}\n", job(0), out.display()));
+    // The folder has a file of somebody else.
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("minutes.ndjson"), "{}\n").unwrap();
+    let (code, said) = until_end(&scratch, &state, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("minutes.ndjson is there already") && said.contains("sinks.out: not everything was written"), "{said}");
+    std::fs::remove_file(out.join("minutes.ndjson")).unwrap();
+    let (code, said) = until_end(&scratch, &state, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(std::fs::read_to_string(out.join("minutes.ndjson")).unwrap().lines().count() > 5);
 }

@@ -6,7 +6,7 @@
 //! State and ledger are written once more with every stream and view at its new position. The new job's checkpoint in the
 //! log is the commit point: before it the state is the old job's, after it the new one's.
 
-use super::checkpoint::{self, Manifest};
+use super::checkpoint::{self, Manifest, Unusable};
 use super::{Engine, EngineError};
 use crate::dataflow::root_of;
 use crate::ledger::Cursor;
@@ -32,21 +32,29 @@ pub struct Standing {
 impl Standing {
     /// Reads it, and takes nothing: whoever holds the state goes on.
     pub fn of(blobs: &Arc<dyn Blobs>) -> Result<Standing, EngineError> {
-        Ok(Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?).0)
+        Ok(Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?)?.0)
     }
 
     /// The same, with the newest manifest. Damage is for the start to judge, which has the checkpoint before.
-    pub(super) fn read(blobs: &dyn Blobs, records: &[crate::log::Slot]) -> (Standing, Option<Manifest>) {
-        let newest = records.iter().rev().find_map(|(_, record)| match record {
-            LogRecord::Checkpoint(checkpoint) => checkpoint::read(blobs, checkpoint).ok(),
-            _ => None,
-        });
+    pub(super) fn read(blobs: &dyn Blobs, records: &[crate::log::Slot]) -> Result<(Standing, Option<Manifest>), EngineError> {
+        let mut newest = None;
+        for (_, record) in records.iter().rev() {
+            let LogRecord::Checkpoint(checkpoint) = record else { continue };
+            match checkpoint::read(blobs, checkpoint) {
+                Ok(manifest) => {
+                    newest = Some(manifest);
+                    break;
+                }
+                Err(Unusable::Damaged(_)) => {}
+                Err(Unusable::Away(why)) => return Err(EngineError::Failed(why)),
+            }
+        }
         let from = newest.as_ref().map_or(Epoch(0), |manifest| manifest.epoch);
         let standing = Standing {
             checkpoint: newest.as_ref().map(|manifest| manifest.fingerprint),
             unfinished: super::start::binds_after(records, from).next().map(|bind| bind.by),
         };
-        (standing, newest)
+        Ok((standing, newest))
     }
 
     /// State of another job is not misread, and what another build has bound is not formed by this one.
@@ -80,7 +88,7 @@ pub struct Described<'a> {
 /// `old` has bound must be in its newest checkpoint. Takes a generation, so whoever runs is fenced.
 pub fn carry_over(blobs: &Arc<dyn Blobs>, old: Described<'_>, new: Described<'_>, taken: Taken<'_>) -> Result<(), EngineError> {
     let (log, records) = CommitLog::open_telling(blobs.clone(), taken)?;
-    let found = checkpoint::newest(blobs, log.generation(), &records, |_| ()).map_err(EngineError::Refused)?;
+    let found = checkpoint::newest(blobs, log.generation(), &records, |_| ())?;
     let unfinished =
         || EngineError::Refused("the old job has bound epochs that are in no checkpoint: run it with --drain".into());
     let Some((_, manifest, state, ledger)) = found else { return Err(unfinished()) };

@@ -4,6 +4,8 @@
 //! blob named by generation; only then does the engine append `Checkpoint` to the log, which is the commit point. A
 //! manifest is a full list, and nothing that none lists is ever read. The last two checkpoints are kept.
 
+use super::EngineError;
+use crate::chain::LastRead;
 use crate::ledger::{Cursor, Keep, Ledger, RunEntry};
 use crate::log::{Checkpoint, Fingerprint, LogRecord, Slot};
 use crate::operators::collect::{Counts, RowCounts};
@@ -76,6 +78,8 @@ pub struct SourceState {
     pub watermark: EventTime,
     /// In the order of their bound positions: name, next offset, newest event time.
     pub partitions: Vec<(Partition, Offset, Option<EventTime>)>,
+    /// Of each of them: the message before that offset, if one was read.
+    pub last: Vec<Option<LastRead>>,
 }
 
 /// Everything that a checkpoint writes.
@@ -125,44 +129,76 @@ pub fn write_manifest(blobs: &dyn Blobs, generation: u64, manifest: &Manifest) -
     Ok(Checkpoint { epoch: manifest.epoch, manifest: name, hash: xxhash_rust::xxh3::xxh3_64(&bytes) })
 }
 
-/// The newest checkpoint of the log whose files all verify, with its state; failing ones are told by `alarm`.
+/// The newest checkpoint of the log whose files all verify, with its state; failing ones are told by `alarm`. A store that
+/// does not answer says nothing of its files, so none is passed over for that.
 pub fn newest(
     blobs: &Arc<dyn Blobs>,
     generation: u64,
     log: &[Slot],
     mut alarm: impl FnMut(&str),
-) -> Result<Option<(u64, Manifest, Saved, Ledger)>, String> {
+) -> Result<Option<(u64, Manifest, Saved, Ledger)>, EngineError> {
     let mut seen = false;
     for (seq, record) in log.iter().rev() {
         let LogRecord::Checkpoint(checkpoint) = record else { continue };
         seen = true;
         match open(blobs, generation, checkpoint) {
             Ok((manifest, state, ledger)) => return Ok(Some((*seq, manifest, state, ledger))),
-            Err(why) => alarm(&format!("checkpoint of epoch {} cannot be used: {why}", checkpoint.epoch.0)),
+            Err(Unusable::Away(why)) => return Err(EngineError::Failed(why)),
+            Err(Unusable::Damaged(why)) => alarm(&format!("checkpoint of epoch {} cannot be used: {why}", checkpoint.epoch.0)),
         }
     }
     if seen {
-        return Err(
-            "no checkpoint can be used: restore the state folder from a backup, or start with a new one and replay".into()
-        );
+        return Err(EngineError::Refused(
+            "no checkpoint can be used: restore the state folder from a backup, or start with a new one and replay".into(),
+        ));
     }
     Ok(None)
 }
 
-fn open(blobs: &Arc<dyn Blobs>, generation: u64, checkpoint: &Checkpoint) -> Result<(Manifest, Saved, Ledger), String> {
+/// Why a checkpoint was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Its files are not what was written.
+    #[error("{0}")]
+    Damaged(String),
+    /// The store did not give them.
+    #[error("{0}")]
+    Away(String),
+}
+
+impl From<BlobError> for Unusable {
+    fn from(error: BlobError) -> Unusable {
+        match &error {
+            BlobError::Missing(_) => Unusable::Damaged(error.to_string()),
+            BlobError::Full { .. } | BlobError::Io { .. } => Unusable::Away(error.to_string()),
+        }
+    }
+}
+
+impl From<RunError> for Unusable {
+    fn from(error: RunError) -> Unusable {
+        match error {
+            RunError::Blob(error) => error.into(),
+            RunError::Damaged { .. } => Unusable::Damaged(error.to_string()),
+        }
+    }
+}
+
+fn open(blobs: &Arc<dyn Blobs>, generation: u64, checkpoint: &Checkpoint) -> Result<(Manifest, Saved, Ledger), Unusable> {
     let manifest = read(&**blobs, checkpoint)?;
-    let state = Saved::open(blobs.clone(), &manifest.state, &manifest.watermarks).map_err(|e| e.to_string())?;
-    let ledger = Ledger::open(blobs.clone(), generation, manifest.epoch, &manifest.ledger).map_err(|e| e.to_string())?;
+    let state = Saved::open(blobs.clone(), &manifest.state, &manifest.watermarks)?;
+    let ledger = Ledger::open(blobs.clone(), generation, manifest.epoch, &manifest.ledger)?;
     Ok((manifest, state, ledger))
 }
 
 /// A checkpoint's manifest, if it is what was written.
-pub fn read(blobs: &dyn Blobs, checkpoint: &Checkpoint) -> Result<Manifest, String> {
-    let bytes = blobs.read(&checkpoint.manifest).map_err(|e| e.to_string())?;
+pub fn read(blobs: &dyn Blobs, checkpoint: &Checkpoint) -> Result<Manifest, Unusable> {
+    let bytes = blobs.read(&checkpoint.manifest)?;
     if xxhash_rust::xxh3::xxh3_64(&bytes) != checkpoint.hash {
-        return Err(format!("{} is damaged", checkpoint.manifest));
+        return Err(Unusable::Damaged(format!("{} is damaged", checkpoint.manifest)));
     }
-    Manifest::decode(&bytes).map_err(|why| format!("{} cannot be read: {why}", checkpoint.manifest))
+    let unreadable = |why| Unusable::Damaged(format!("{} cannot be read: {why}", checkpoint.manifest));
+    Manifest::decode(&bytes).map_err(unreadable)
 }
 
 /// Deletes what processes of these generations have written, the last two checkpoints do not list and the next will not.

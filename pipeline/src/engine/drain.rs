@@ -25,6 +25,12 @@ impl Engine {
         self.config.sinks.iter().all(|name| self.given_up.contains(name) || has_passed(&cursors, name, epoch))
     }
 
+    /// Sinks that have not written everything that there is for them.
+    pub fn sinks_behind(&self) -> Vec<String> {
+        let cursors = self.cursors.lock().expect(CURSORS);
+        self.config.sinks.iter().filter(|name| !has_passed(&cursors, name, self.effects_end)).cloned().collect()
+    }
+
     /// Whether the newest checkpoint knows which sinks have written everything up to `epoch`: a changed job, or one that is
     /// recomputed, goes by that.
     fn passing_is_saved(&self, epoch: Epoch) -> bool {

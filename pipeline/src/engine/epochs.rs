@@ -1,5 +1,6 @@
 //! When epochs open and close, and what is bound for them: decisions only, no effects (SEMANTICS 2 and 3).
 
+use crate::chain::LastRead;
 use crate::log::{PartitionBind, StreamBind};
 use crate::plan::{Plan, StreamInput, WatermarkPlan};
 use crate::record::{Offset, Partition, PartitionIndex};
@@ -43,6 +44,8 @@ pub struct SourceStream {
     pub partitions: Vec<(Partition, Offset)>,
     /// Its watermark.
     pub clock: StreamClock,
+    /// By bound position: the last message that was read.
+    pub last: Vec<Option<LastRead>>,
     /// Bound positions that were added since the last bind.
     pub added: usize,
     /// The latest reports, of epochs that may not be bound yet.
@@ -57,6 +60,7 @@ impl SourceStream {
         SourceStream {
             stream,
             partitions: Vec::new(),
+            last: Vec::new(),
             clock: StreamClock::new(watermark),
             added: 0,
             reports: BTreeMap::new(),
@@ -71,6 +75,7 @@ impl SourceStream {
             return None;
         }
         self.partitions.push((partition, start));
+        self.last.push(None);
         self.clock.add_partition();
         self.idle.push(false);
         self.starts.push(start);
@@ -81,6 +86,13 @@ impl SourceStream {
     /// The first offset of a partition that is read.
     pub fn start(&self, at: usize) -> Offset {
         self.starts[at]
+    }
+
+    /// Notes which message was the last one of an epoch, bound now or before.
+    pub fn note_last(&mut self, report: &PartitionReport) {
+        if report.count > 0 {
+            self.last[report.index.0 as usize] = Some(LastRead { before: report.before, hash: report.hash });
+        }
     }
 
     /// Takes what workers saw, and says what is bound.

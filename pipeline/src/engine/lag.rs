@@ -57,7 +57,7 @@ mod tests {
     fn report(index: u32, next: u64, end: Option<u64>, quiet: bool) -> PartitionReport {
         let index = PartitionIndex(index);
         let (next, end) = (Offset(next), end.map(Offset));
-        PartitionReport { stream: 0, index, next, count: 0, hash: 0, newest: None, quiet, finished: false, end }
+        PartitionReport { stream: 0, index, next, count: 0, hash: 0, before: 0, newest: None, quiet, finished: false, end }
     }
 
     /// Partition 0 from offset 10 on, partition 1 from 0, partition 2 without an end.
@@ -79,7 +79,7 @@ mod tests {
         // Nothing is saved: partition 0 has read 10 to 24, partition 1 all but a mark that is no message.
         assert_eq!(of(&source, 5, None), Some(Lag { read: 15, bound: 20, acknowledged: 15 + 15 + 7 }));
         let partition = |number, next| (Partition { topic: "t".into(), number }, Offset(next), None);
-        let saved = SourceState { watermark: EventTime(0), partitions: vec![partition(0, 20), partition(1, 7)] };
+        let saved = SourceState { watermark: EventTime(0), partitions: vec![partition(0, 20), partition(1, 7)], last: vec![] };
         assert_eq!(of(&source, 0, Some(&saved)), Some(Lag { read: 15, bound: 15, acknowledged: 20 }));
     }
 

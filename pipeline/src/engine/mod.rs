@@ -37,7 +37,7 @@ use crate::ledger::{Batch, Cursor, Ledger};
 use crate::log::{Bind, CommitLog, Fence, Fingerprint, LogError, LogRecord};
 use crate::operators::Tick;
 use crate::operators::collect::EpochPart;
-use crate::plan::{Plan, StreamInput};
+use crate::plan::Plan;
 use crate::planted::{self, Bug};
 use crate::ports::blobs::{BlobError, Blobs};
 use crate::ports::source::{Discovered, Source};
@@ -85,7 +85,7 @@ impl From<LogError> for EngineError {
 impl From<WorkerError> for EngineError {
     fn from(error: WorkerError) -> EngineError {
         match error {
-            WorkerError::Panicked => EngineError::Failed(error.to_string()),
+            WorkerError::Panicked | WorkerError::State(_) => EngineError::Failed(error.to_string()),
             WorkerError::Source(_) | WorkerError::Rewritten { .. } => EngineError::Refused(error.to_string()),
         }
     }
@@ -315,9 +315,9 @@ impl Engine {
     /// Reads every known partition on from where it was bound.
     fn assign_all(&self) {
         for source in self.sources.values() {
-            for (at, (partition, next)) in source.partitions.iter().enumerate() {
-                let index = PartitionIndex(at as u32);
-                self.tell(&Command::Assign { stream: source.stream, index, partition: partition.clone(), next: *next });
+            for (at, ((partition, next), last)) in source.partitions.iter().zip(&source.last).enumerate() {
+                let (stream, index, partition) = (source.stream, PartitionIndex(at as u32), partition.clone());
+                self.tell(&Command::Assign { stream, index, partition, next: *next, last: *last });
             }
         }
     }
@@ -330,8 +330,8 @@ impl Engine {
             for stream in &bind.streams {
                 let known = self.sources[&stream.stream].partitions.len();
                 for (n, (partition, start)) in stream.added.iter().enumerate() {
-                    let index = PartitionIndex((known + n) as u32);
-                    self.tell(&Command::Assign { stream: stream.stream, index, partition: partition.clone(), next: *start });
+                    let (index, partition) = (PartitionIndex((known + n) as u32), partition.clone());
+                    self.tell(&Command::Assign { stream: stream.stream, index, partition, next: *start, last: None });
                 }
                 self.sources.get_mut(&stream.stream).expect("a bound stream is a source").restore(stream);
             }
@@ -343,7 +343,7 @@ impl Engine {
             }
             self.last_opened = (bind.epoch, bind.opened);
             self.effects_end = bind.epoch;
-            let watermarks = self.watermarks_of(&bind);
+            let watermarks = epochs::watermarks(&self.config.plan, &self.sources);
             let entry = InFlight { opened: opening.opened, bound: Some(bind), watermarks, ..InFlight::default() };
             self.in_flight.insert(opening.epoch, entry);
             self.tell(&Command::Open(opening));
@@ -353,20 +353,6 @@ impl Engine {
             self.merge_loaded();
         }
         Ok(())
-    }
-
-    /// W(e) as it was bound.
-    fn watermarks_of(&self, bind: &Bind) -> Vec<EventTime> {
-        let mut watermarks: Vec<EventTime> = Vec::new();
-        for (index, stream) in self.config.plan.streams.iter().enumerate() {
-            watermarks.push(match &stream.from {
-                StreamInput::Stream(parent, _) => watermarks[*parent],
-                StreamInput::Source(_) => {
-                    bind.streams.iter().find(|s| s.stream as usize == index).map_or(EventTime::MIN, |s| s.watermark)
-                }
-            });
-        }
-        watermarks
     }
 
     fn opening(&self, epoch: Epoch, opened: Version, exactly: Option<Bound>) -> Opening {
@@ -423,6 +409,9 @@ impl Engine {
         let save = self.checkpoint_due(now);
         let flight = self.in_flight.get_mut(&epoch).expect("a closed epoch is in flight");
         let reports: Vec<PartitionReport> = flight.closed.iter().flatten().copied().collect();
+        for report in &reports {
+            self.sources.get_mut(&report.stream).expect("partitions belong to source streams").note_last(report);
+        }
         if flight.bound.is_none() {
             let streams = epochs::bind(&mut self.sources, &reports, now);
             let (by, tables) = (self.config.fingerprint, self.tables.hash);
@@ -549,7 +538,7 @@ fn states(sources: &BTreeMap<u32, SourceStream>) -> BTreeMap<u32, SourceState> {
         let partition =
             |(at, (partition, next)): (usize, &(Partition, Offset))| (partition.clone(), *next, source.clock.newest(at));
         let partitions = source.partitions.iter().enumerate().map(partition).collect();
-        SourceState { watermark: source.clock.watermark(), partitions }
+        SourceState { watermark: source.clock.watermark(), partitions, last: source.last.clone() }
     };
     sources.iter().map(|(stream, source)| (*stream, of(source))).collect()
 }

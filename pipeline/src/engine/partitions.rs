@@ -58,7 +58,7 @@ impl Engine {
             let (stream, source) = (*stream, self.sources.get_mut(stream).expect("a source stream"));
             for found in partitions.drain(..) {
                 if let Some(index) = source.add(found.partition.clone(), found.start) {
-                    added.push(Command::Assign { stream, index, partition: found.partition, next: found.start });
+                    added.push(Command::Assign { stream, index, partition: found.partition, next: found.start, last: None });
                 }
             }
         }

@@ -5,7 +5,8 @@
 //! sources up to the old offsets ─▶ an engine of its own ─▶ rows ┴─▶ compare ─▶ epoch E+1: changed, new, gone ─▶ sinks
 //! ```
 //! Rows whose windows start at `from` or later are the recomputation's; of those that come out the same the ledger keeps
-//! what it has, so that no store is written for nothing. Rows that only stores know are given from outside.
+//! what it has, so that no store is written for nothing. Rows that only stores know are given from outside. A record that
+//! is refused now is a dead letter of that epoch, unless its own bytes had made it one before.
 
 use super::carry::{Described, check_delivered, commit, moved};
 use super::checkpoint::{self, Manifest};
@@ -20,7 +21,7 @@ use crate::ports::blobs::Blobs;
 use crate::ports::sink::RowState;
 use crate::ports::source::{Discovered, Source, SourceError};
 use crate::positions::Positions;
-use crate::record::{Offset, PartitionIndex};
+use crate::record::{DeadLetter, Message, Offset, PartitionIndex, Reason};
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Version};
 use crate::value::Cell;
@@ -46,11 +47,13 @@ pub struct Rebuilt {
     pub changed: u64,
     /// Rows that are no longer there.
     pub gone: u64,
+    /// Records that are refused now, and were not before as far as is known.
+    pub refused: u64,
 }
 
 /// The newest checkpoint's manifest, if its bytes are what was written.
 pub fn newest_manifest(blobs: &Arc<dyn Blobs>) -> Result<Option<Manifest>, EngineError> {
-    Ok(super::Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?).1)
+    Ok(super::Standing::read(&**blobs, &CommitLog::peek(blobs.clone())?)?.1)
 }
 
 /// What a partition still has of the records that were read.
@@ -128,6 +131,8 @@ pub struct Recomputed<'a> {
     pub from: &'a [EventTime],
     /// Rows of such windows that stores hold, with their ends.
     pub held: &'a BTreeMap<HeldKey, EventTime>,
+    /// Tables of the old job.
+    pub tables: &'a [TableRows],
 }
 
 /// Puts what was recomputed in `beside`, whose engine is done, in the place of the state that `old` left, which must be
@@ -142,12 +147,12 @@ pub fn adopt(
     recomputed: &Recomputed<'_>,
     taken: Taken<'_>,
 ) -> Result<Rebuilt, EngineError> {
-    let Recomputed { at, from, held } = *recomputed;
+    let Recomputed { at, from, held, tables } = *recomputed;
     let failed = |error: RunError| EngineError::Failed(format!("what was recomputed could not be taken over: {error}"));
     let refused = |why: &str| EngineError::Refused(why.into());
     let (log, records) = CommitLog::open_after(drained, blobs.clone(), taken)?;
     let generation = log.generation();
-    let was = checkpoint::newest(blobs, generation, &records, |_| ()).map_err(EngineError::Refused)?;
+    let was = checkpoint::newest(blobs, generation, &records, |_| ())?;
     let (_, was, _, old_ledger) = was.ok_or_else(|| refused("the old job has left no checkpoint: run it with --drain"))?;
     if super::start::binds_after(&records, was.epoch).next().is_some() {
         return Err(refused("the old job has bound epochs that are in no checkpoint: run it with --drain"));
@@ -159,7 +164,7 @@ pub fn adopt(
         return Err(EngineError::Failed("the process before has gone on meanwhile: start again".into()));
     }
     let slots = CommitLog::peek(beside.clone())?;
-    let found = checkpoint::newest(beside, generation, &slots, |_| ()).map_err(EngineError::Refused)?;
+    let found = checkpoint::newest(beside, generation, &slots, |_| ())?;
     let (_, is, state, new_ledger) = found.ok_or_else(|| refused("what was recomputed is in no checkpoint"))?;
     if is.fingerprint != new.fingerprint {
         return Err(refused("what was recomputed is another job's: start again"));
@@ -178,8 +183,11 @@ pub fn adopt(
              ended, or let its topic keep records longer"
         )));
     }
-    let (rows, rebuilt, given) = comparison.rows().map_err(failed)?;
-    ledger.append(Batch { epoch, opened, watermarks: is.watermarks.clone(), rows, ..Batch::default() });
+    let (rows, mut rebuilt, given) = comparison.rows().map_err(failed)?;
+    let tables = Tables::new(&old.plan.tables, tables).map_err(|mistakes| EngineError::Refused(mistakes.join("\n")))?;
+    let dead_letters = newly_refused((old.plan, new.plan), &tables, new_ledger.dead_letters().map_err(failed)?);
+    rebuilt.refused = dead_letters.len() as u64;
+    ledger.append(Batch { epoch, opened, watermarks: is.watermarks.clone(), rows, dead_letters, events: Vec::new() });
     ledger.freeze();
     let everything = Keep { passed: Epoch(0), rows_until: vec![EventTime::MIN; new.plan.views.len()] };
     let runs = ledger.seal(&everything).map_err(failed)?;
@@ -207,6 +215,36 @@ pub fn adopt(
     };
     commit(&**blobs, log, &manifest, failed)?;
     Ok(rebuilt)
+}
+
+/// What the old job had not refused, in the order of a batch. What it refused for its bytes alone, those bytes still tell;
+/// what depended on arrival is nowhere kept, so such a record is told of again.
+fn newly_refused((old, new): (&Plan, &Plan), tables: &Tables, refused: Vec<DeadLetter>) -> Vec<DeadLetter> {
+    let was_refused = |letter: &DeadLetter| {
+        let name = &new.streams[letter.stream as usize].name;
+        let stream = old.streams.iter().find(|stream| stream.name == *name);
+        let Some(StreamInput::Source(decoder)) = stream.map(|stream| &stream.from) else { return false };
+        if matches!(letter.rejection.reason, Reason::TooFarInFuture | Reason::TooLate | Reason::Conflict) {
+            return false;
+        }
+        let message = Message {
+            offset: letter.offset,
+            key: letter.key.clone(),
+            headers: letter.headers.clone().into(),
+            payload: letter.payload.clone(),
+            broker_time_us: letter.broker_time_us,
+        };
+        // When it was received decides nothing of this.
+        let context = Context { index: PartitionIndex(0), partition: &letter.partition, opened: Version(0), tables };
+        let mut outcomes = Vec::new();
+        decoder.decode(&message, &context, &mut outcomes);
+        outcomes.iter().any(|outcome| outcome.as_ref().is_err_and(|(element, _)| *element == letter.element))
+    };
+    let mut newly: Vec<DeadLetter> = refused.into_iter().filter(|letter| !was_refused(letter)).collect();
+    newly.sort_unstable_by(|a, b| {
+        (a.stream, &a.partition, a.offset, a.element).cmp(&(b.stream, &b.partition, b.offset, b.element))
+    });
+    newly
 }
 
 /// The rows of both ledgers, from where both are whole.

@@ -13,7 +13,7 @@ use crate::log::{self, Checkpoint, LogError, LogRecord};
 use crate::merge::newest_to_merge;
 use crate::ports::blobs::BlobError;
 use crate::record::Offset;
-use crate::run::RunError;
+use crate::run::{CHECKPOINTS_AFTER_FULL, RunError};
 use crate::state::{self, Save, State, StateFile};
 use crate::time::{Epoch, EventTime, Span, Version};
 use std::collections::{BTreeMap, VecDeque};
@@ -85,9 +85,6 @@ impl Checkpointing {
         }
     }
 }
-
-/// A merge that found the disk full needs much space: it is not tried at every checkpoint.
-const CHECKPOINTS_AFTER_FULL: u32 = 30;
 
 /// Runs of state that are being made one.
 struct Merging {
@@ -242,6 +239,7 @@ impl Engine {
         };
         self.checkpoint.epoch = None;
         self.checkpoint.result = None;
+        self.alarms.extend(self.ledger.unmerged());
         let Written { checkpoint, manifest } = match result {
             Ok(written) => written,
             // What was frozen stays frozen and is sealed by the next attempt.

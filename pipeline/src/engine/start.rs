@@ -55,8 +55,7 @@ impl Engine {
     pub fn start_on(claim: Claim, config: EngineConfig) -> Result<Engine, EngineError> {
         let Claim { log, records } = claim;
         let mut alarms = Vec::new();
-        let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))
-            .map_err(EngineError::Refused)?;
+        let found = checkpoint::newest(&config.blobs, log.generation(), &records, |alarm| alarms.push(alarm.to_owned()))?;
         let source = |stream: &u32| SourceStream::new(*stream, config.plan.streams[*stream as usize].watermark);
         let mut sources: BTreeMap<u32, SourceStream> = config.sources.keys().map(|stream| (*stream, source(stream))).collect();
         let (manifest, state, ledger, checkpoint_slot) = match found {
@@ -66,6 +65,7 @@ impl Engine {
         let tables = TableVersions::store(&config)?;
         let loaded_at = manifest.as_ref().map_or(Epoch(0), |m| m.epoch);
         let replay: VecDeque<Bind> = binds_after(&records, loaded_at).cloned().collect();
+        check_leads_on(&records, loaded_at, &replay)?;
         let checkpoint = manifest.as_ref().map(|manifest| manifest.fingerprint);
         for bind in &replay {
             Standing { checkpoint, unfinished: Some(bind.by) }.check(config.fingerprint)?;
@@ -162,8 +162,27 @@ pub(super) fn binds_after(records: &[Slot], epoch: Epoch) -> impl Iterator<Item 
     })
 }
 
+/// From the checkpoint that was opened, bound epochs must lead to every later one, and on. They do not to one that took over
+/// what was recomputed.
+fn check_leads_on(records: &[Slot], loaded_at: Epoch, replay: &VecDeque<Bind>) -> Result<(), EngineError> {
+    let gap = (loaded_at.0 + 1..).zip(replay).find(|(next, bind)| bind.epoch.0 != *next).map(|(missing, _)| missing);
+    let reached = Epoch(loaded_at.0 + replay.len() as u64);
+    let checkpoints = records.iter().filter_map(|(_, record)| match record {
+        LogRecord::Checkpoint(checkpoint) => Some(checkpoint.epoch),
+        _ => None,
+    });
+    let beyond = checkpoints.max().filter(|newest| *newest > reached).map(|_| reached.0 + 1);
+    match gap.or(beyond) {
+        None => Ok(()),
+        Some(missing) => Err(EngineError::Refused(format!(
+            "epoch {missing} is in no checkpoint that can be used, and nothing in the log leads there: restore the state folder from a \
+             backup, or start with a new one and replay"
+        ))),
+    }
+}
+
 fn refuse_early(config: &EngineConfig, records: &[Slot]) -> Result<(), EngineError> {
-    let (standing, manifest) = Standing::read(&*config.blobs, records);
+    let (standing, manifest) = Standing::read(&*config.blobs, records)?;
     standing.check(config.fingerprint)?;
     let Some(manifest) = manifest else { return Ok(()) };
     let exceeded = Ceilings::of(&config.plan, config.in_flight_bytes_max).exceeded(&config.plan, &manifest.held);
@@ -187,6 +206,7 @@ fn restore_sources(sources: &mut BTreeMap<u32, SourceStream>, manifest: &Manifes
             source.add(partition.clone(), *next);
             source.clock.restore(state.watermark, Some((at, *newest)));
         }
+        source.last.clone_from(&state.last);
         source.added = 0;
     }
 }

@@ -75,6 +75,8 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// The epoch's version.
     pub version: Version,
+    /// Cuts since then that ended there too.
+    pub step: u32,
     /// The epoch's W, for each stream; empty before the first.
     pub watermarks: Vec<EventTime>,
     /// Views written only every so often: how far each is.
@@ -237,7 +239,8 @@ impl Follower {
         };
         let ((rules, every, dead_letters), snapshot) = ledger.snapshot(wanted)?;
         let (epoch, version, watermarks) = (snapshot.end, snapshot.info.opened, snapshot.info.watermarks.clone());
-        let next = Cursor { epoch, version, watermarks, every, events: epoch, republication: None, page: None };
+        let step = if epoch == cursor.epoch { cursor.step + 1 } else { 0 };
+        let next = Cursor { epoch, version, step, watermarks, every, events: epoch, republication: None, page: None };
         let from = Cursor { page: None, ..cursor.clone() };
         Some(Between { from, next, rules, dead_letters, snapshot, gone: BTreeMap::new() })
     }
@@ -252,8 +255,9 @@ impl Follower {
                 continue;
             };
             let last = cursor.every.get(&kept.view).copied().unwrap_or((cursor.epoch, cursor.version));
-            // A republication begins with whole boards: all of them as of this cut.
-            let due = end.finished || info.opened.0 - last.1.0 >= every.0 || cursor.begins();
+            // A republication begins with whole boards: all of them as of this cut. And old rows that change while it lasts
+            // come with what is newly owed, or the store would lack them until the view's next turn.
+            let due = end.finished || info.opened.0 - last.1.0 >= every.0 || cursor.republication.is_some();
             next.insert(kept.view, if due { (end.epoch, info.opened) } else { last });
             rules.extend(due.then(|| (kept.clone(), rule.since(last.0))));
         }
@@ -316,6 +320,8 @@ impl Follower {
             to: between.next.epoch,
             version: between.next.version,
             previous_version: between.from.version,
+            step: between.next.step,
+            previous_step: between.from.step,
             progress: self.progress(&between.snapshot.info),
             ..Cut::default()
         }
@@ -354,7 +360,7 @@ struct Between {
 impl Between {
     /// Whether a page of a cursor is one of this cut.
     fn is_at(&self, cursor: &Cursor, page: &Page) -> bool {
-        page.to == self.next.epoch && cursor.epoch == self.from.epoch
+        page.to == self.next.epoch && (cursor.epoch, cursor.step) == (self.from.epoch, self.from.step)
     }
 
     fn note_gone(&mut self, rows: &[Row]) {
@@ -432,7 +438,7 @@ fn dead_letters(after: Epoch, to: Epoch) -> Range {
     Range { from: Key::dead_letter(after.next(), 0), to: Key::dead_letter(to.next(), 0), after }
 }
 
-fn dead_letter(stored: &Stored) -> Option<DeadLetterRow> {
+pub(super) fn dead_letter(stored: &Stored) -> Option<DeadLetterRow> {
     let dead_letter = postcard::from_bytes(stored.value.as_deref()?).expect("the ledger holds what it was given");
     Some(DeadLetterRow { version: stored.version, dead_letter })
 }

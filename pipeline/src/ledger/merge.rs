@@ -5,7 +5,8 @@ use super::scan;
 use super::table::Stored;
 use super::{LOCK, Ledger, OpenRun};
 use crate::merge::{Newest, newest_to_merge};
-use crate::run::{RunError, RunWriter};
+use crate::ports::blobs::BlobError;
+use crate::run::{CHECKPOINTS_AFTER_FULL, RunError, RunWriter};
 use crate::time::{Epoch, EventTime};
 use std::sync::Arc;
 
@@ -35,7 +36,30 @@ impl Keep {
 }
 
 impl Ledger {
-    pub(super) fn merge(&self, keep: &Keep) -> Result<(), RunError> {
+    /// Merges runs; on a full disk they stay as they are, and no checkpoint fails for it.
+    pub(super) fn merge_if_there_is_space(&self, keep: &Keep) -> Result<(), RunError> {
+        let waits = self.read().merges_wait;
+        if waits > 0 {
+            self.inner.write().expect(LOCK).merges_wait = waits - 1;
+            return Ok(());
+        }
+        match self.merge(keep) {
+            Err(RunError::Blob(error @ BlobError::Full { .. })) => {
+                let mut inner = self.inner.write().expect(LOCK);
+                inner.merges_wait = CHECKPOINTS_AFTER_FULL;
+                inner.unmerged = Some(format!("runs of the ledger are not merged, the job goes on: {error}"));
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Why runs were not merged, since the last call.
+    pub fn unmerged(&self) -> Option<String> {
+        self.inner.write().expect(LOCK).unmerged.take()
+    }
+
+    fn merge(&self, keep: &Keep) -> Result<(), RunError> {
         let runs = self.read().runs.clone();
         let sizes: Vec<u64> = runs.iter().map(|open| open.entry.bytes).collect();
         let first = runs.len() - newest_to_merge(&sizes);

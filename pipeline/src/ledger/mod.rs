@@ -114,6 +114,10 @@ struct Inner {
     /// Merged into others, but perhaps still being read.
     retired: Vec<Weak<OpenRun>>,
     epochs: BTreeMap<Epoch, EpochInfo>,
+    /// So many seals pass before runs are merged again.
+    merges_wait: u32,
+    /// Why they were not, once.
+    unmerged: Option<String>,
     /// Bytes that each epoch wrote; of a run that was there at the start, all its bytes at its last epoch.
     written: BTreeMap<Epoch, u64>,
 }
@@ -206,6 +210,14 @@ impl Ledger {
         snapshot.scan(&whole).filter_map(|entry| entry.map(row).transpose()).collect()
     }
 
+    /// Every dead letter that it has.
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetter>, RunError> {
+        let all = Key::dead_letters();
+        let Some(((), snapshot)) = self.snapshot(|_, _| ((), vec![all.clone()])) else { return Ok(Vec::new()) };
+        let letters = snapshot.scan(&all).map(|entry| Ok(follower::dead_letter(&entry?.1).map(|row| row.dead_letter)));
+        letters.filter_map(Result::transpose).collect()
+    }
+
     /// Bytes of memory held, roughly: the table, and the runs' indices.
     pub fn resident_bytes(&self) -> usize {
         let inner = self.read();
@@ -256,7 +268,7 @@ impl Ledger {
             inner.event_runs.extend(events);
             inner.frozen = None;
         }
-        self.merge(keep)?;
+        self.merge_if_there_is_space(keep)?;
         let mut inner = self.inner.write().expect(LOCK);
         inner.event_runs.retain(|open| open.entry.last > keep.passed);
         Ok(inner.runs.iter().chain(&inner.event_runs).map(|open| open.entry.clone()).collect())

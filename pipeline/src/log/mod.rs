@@ -477,7 +477,7 @@ mod tests {
         assert_eq!(begun(), [2]);
 
         // A checkpoint knows what the binds before it knew, which are removed then.
-        let known = |partitions| SourceState { watermark: EventTime(0), partitions };
+        let known = |partitions| SourceState { watermark: EventTime(0), partitions, last: vec![] };
         let manifest = Manifest {
             epoch: Epoch(2),
             opened: Version(2000),

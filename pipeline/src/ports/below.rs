@@ -34,6 +34,10 @@ impl Blobs for Below {
         self.inner.read(&self.name(name))
     }
 
+    fn read_each(&self, names: &[String]) -> Vec<Result<Vec<u8>, BlobError>> {
+        self.inner.read_each(&names.iter().map(|name| self.name(name)).collect::<Vec<_>>())
+    }
+
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
         self.inner.read_range(&self.name(name), offset, len)
     }

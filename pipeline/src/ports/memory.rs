@@ -91,6 +91,10 @@ impl Reader for MemoryReader {
         Ok(())
     }
 
+    fn assign_after(&mut self, index: PartitionIndex, partition: &Partition, last: Offset) -> Result<(), SourceError> {
+        self.assign(index, partition, last)
+    }
+
     fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {
         let shared = self.source.shared.lock().expect(LOCK);
         for (index, assigned) in self.assigned.iter_mut().filter(|(_, assigned)| !assigned.paused) {

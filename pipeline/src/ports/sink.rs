@@ -122,6 +122,11 @@ pub struct Cut {
     pub version: Version,
     /// The version of `from`, which the board in the store must hold.
     pub previous_version: Version,
+    /// How many cuts before this one ended at `to` too: a cut may begin where it ends, to give old rows again, or those of
+    /// views that had waited for their turn. With the version this says what of all cuts a store has.
+    pub step: u32,
+    /// The step of the cut that is written already, with `previous_version`.
+    pub previous_step: u32,
     /// Rows due, each with its newest value, ordered by (view, end, group, start); then, in the same order, rows that are
     /// written again.
     pub rows: Vec<Row>,

@@ -60,6 +60,11 @@ pub struct Position {
 pub trait Reader: Send {
     /// Reads `partition` from `next` on; messages come tagged with `index`.
     fn assign(&mut self, index: PartitionIndex, partition: &Partition, next: Offset) -> Result<(), SourceError>;
+    /// Reads `partition` on from after the message at `last`, which comes once more before them if it is still there: by it the
+    /// engine sees whether the partition is the one that it has read. Whoever's partitions cannot be made anew leaves it out.
+    fn assign_after(&mut self, index: PartitionIndex, partition: &Partition, last: Offset) -> Result<(), SourceError> {
+        self.assign(index, partition, Offset(last.0 + 1))
+    }
     /// Appends messages that are ready, in offset order within a partition, up to about `budget_bytes`. Never blocks.
     fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError>;
     /// Stops or resumes fetching a partition that runs ahead. Messages already fetched may still be polled.

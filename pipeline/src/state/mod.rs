@@ -130,14 +130,11 @@ impl StateRows {
         StateRows { saved, index: index as u64, peers: peers as u64 }
     }
 
-    /// The rows of `operator` that live on this worker.
-    ///
-    /// # Panics
-    /// If a file that was just checked can no longer be read.
+    /// The rows of `operator` that live on this worker, up to one that cannot be read: [`Saved::failure`] tells of it then.
     pub fn rows(&self, operator: &str) -> impl Iterator<Item = StateRow> {
         let (index, peers) = (self.index, self.peers);
         let rows = self.saved.rows(operator, move |route| route % peers == index);
-        rows.map(|row| row.unwrap_or_else(|error| panic!("while loading state: {error}")))
+        rows.map_while(|row| row.map_err(|error| self.saved.failed(&error)).ok())
     }
 }
 

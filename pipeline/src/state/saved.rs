@@ -16,7 +16,7 @@ use crate::run::{self, Run, RunError, RunWriter};
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A run of saved rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,12 +65,14 @@ pub struct Saved {
     runs: Vec<Run>,
     /// W of each stream of the plan.
     watermarks: Vec<EventTime>,
+    /// Why rows could not be read, although every block was checked before.
+    failure: OnceLock<String>,
 }
 
 impl Saved {
     /// Of a new job: nothing.
     pub fn nothing(blobs: Arc<dyn Blobs>) -> Saved {
-        Saved { blobs, runs: Vec::new(), watermarks: Vec::new() }
+        Saved { blobs, runs: Vec::new(), watermarks: Vec::new(), failure: OnceLock::new() }
     }
 
     /// Opens what a checkpoint lists, oldest first, as of W. Every block is checked now, while an older checkpoint can
@@ -89,7 +91,17 @@ impl Saved {
                 runs.push(Run::open(&*blobs, &name, bytes.len() as u64, run::hash_in(&bytes).unwrap_or(0))?);
             }
         }
-        Ok(Saved { blobs, runs, watermarks: watermarks.to_vec() })
+        Ok(Saved { blobs, runs, watermarks: watermarks.to_vec(), failure: OnceLock::new() })
+    }
+
+    /// Notes that rows could not be read, for whoever loads them.
+    pub(super) fn failed(&self, error: &RunError) {
+        self.failure.get_or_init(|| error.to_string());
+    }
+
+    /// Why what was read of it so far is not all.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
     }
 
     /// Writes the rows that are alive again, as one run for another plan: of the operators that `keeps` says, their

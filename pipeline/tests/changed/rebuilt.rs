@@ -154,7 +154,8 @@ fn trial(seed: u64, seen: &mut Seen) {
         seen.crashes += 1;
     }
     let held = stores.held(&new.plan, &from);
-    let recomputed = Recomputed { at: was.epoch.max(was.checkpoint.expect("it is drained").0), from: &from, held: &held };
+    let at = was.epoch.max(was.checkpoint.expect("it is drained").0);
+    let recomputed = Recomputed { at, from: &from, held: &held, tables: &table_rows(0) };
     let newest = || disk.list("gen/").unwrap().len() as u64;
     let parts = (old.described(), Arc::new(beside.clone()) as Arc<dyn Blobs>, new.described());
     let fenced =
@@ -238,7 +239,8 @@ fn a_session_that_was_complete_once_is_gone_from_every_store_when_it_is_merged_a
     let config = EngineConfig { sources, ..forgetful(&new, &source, &beside, 1) };
     assert!(recomputed(config, &*bounded, &ends, was.watermarks[0], &mut clock));
     let held = stores.held(&new.plan, &from);
-    let recomputed = Recomputed { at: was.checkpoint.expect("it is drained").0, from: &from, held: &held };
+    let recomputed =
+        Recomputed { at: was.checkpoint.expect("it is drained").0, from: &from, held: &held, tables: &table_rows(0) };
     let blobs = [&disk, &beside].map(|disk| Arc::new(disk.clone()) as Arc<dyn Blobs>);
     let adopted = |recomputed: &Recomputed<'_>| {
         let newest = disk.list("gen/").unwrap().len() as u64;
@@ -251,6 +253,13 @@ fn a_session_that_was_complete_once_is_gone_from_every_store_when_it_is_merged_a
         matches!(&refused, Err(EngineError::Refused(why)) if why.contains("views.session: has a session that may still grow"))
     );
     adopted(&recomputed).unwrap();
+
+    // If the checkpoint that took it over is damaged, the one before is not what stores are owed by.
+    let newest = disk.list("manifest/").unwrap().pop().unwrap();
+    let whole = disk.flip(&newest, 9);
+    let refused = Engine::start(forgetful(&old, &source, &disk, 1)).err();
+    assert!(matches!(&refused, Some(EngineError::Refused(why)) if why.contains("nothing in the log leads there")), "{refused:?}");
+    disk.replace(&newest, &whole);
 
     // Merged into [95, 130), and all is complete.
     let mut engine = started(forgetful(&new, &source, &disk, 1));

@@ -13,6 +13,8 @@ pub struct Disk {
     logged: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     slow: Arc<AtomicBool>,
     full: Arc<Mutex<Fullness>>,
+    /// So many reads are answered still.
+    answers: Arc<Mutex<Option<u64>>>,
     life: Arc<Life>,
     /// Names of blobs, the newest last.
     made: Arc<Mutex<Vec<String>>>,
@@ -51,6 +53,8 @@ pub enum Fullness {
     All,
     /// Whatever is larger than so many bytes.
     Beyond(usize),
+    /// Runs of the ledger that are made of others.
+    MergedLedgers,
 }
 
 impl Disk {
@@ -118,6 +122,24 @@ impl Disk {
         *self.full.lock().unwrap() = full;
     }
 
+    /// From now on it answers so many reads and no more, those of the log aside; `None`: all.
+    pub fn answers(&self, reads: Option<u64>) {
+        *self.answers.lock().unwrap() = reads;
+    }
+
+    fn read_if_it_answers<T>(&self, name: &str, read: impl FnOnce() -> Result<T, BlobError>) -> Result<T, BlobError> {
+        if name.starts_with("log/") {
+            return read();
+        }
+        let mut answers = self.answers.lock().unwrap();
+        match &mut *answers {
+            Some(0) => return Err(BlobError::Io { attempted: "read", name: name.into(), cause: AWAY.into() }),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        read()
+    }
+
     /// Replaces a blob's bytes by damaged ones; what it was.
     pub fn flip(&self, name: &str, at: usize) -> Vec<u8> {
         let bytes = self.read(name).unwrap();
@@ -154,6 +176,7 @@ impl Blobs for Disk {
             Fullness::AllButLog => !name.starts_with("log/"),
             Fullness::All => true,
             Fullness::Beyond(largest) => bytes.len() > largest,
+            Fullness::MergedLedgers => step(name, bytes) == "merged ledger",
         };
         if refuses {
             return Err(BlobError::Full { name: name.into(), cause: "the test says so".into() });
@@ -168,10 +191,10 @@ impl Blobs for Disk {
         })
     }
     fn read(&self, name: &str) -> Result<Vec<u8>, BlobError> {
-        self.blobs.read(name)
+        self.read_if_it_answers(name, || self.blobs.read(name))
     }
     fn read_range(&self, name: &str, offset: u64, len: usize) -> Result<Vec<u8>, BlobError> {
-        self.blobs.read_range(name, offset, len)
+        self.read_if_it_answers(name, || self.blobs.read_range(name, offset, len))
     }
     fn list(&self, prefix: &str) -> Result<Vec<String>, BlobError> {
         self.blobs.list(prefix)
@@ -180,6 +203,9 @@ impl Blobs for Disk {
         self.change("delete", name, step(name, &[]), || self.blobs.delete(name))
     }
 }
+
+/// What a process is told whose storage does not answer.
+pub const AWAY: &str = "the test's storage is away";
 
 /// What a process that crashed is told.
 pub const CRASH: &str = "the test's process crashes here";

@@ -19,6 +19,8 @@ const SINK: &str = "history";
 
 /// After so many turns in a hundred a sink that lags looks.
 const LOOKS_PERCENT: u64 = 10;
+/// And after so many it is cut off while it writes.
+const PARTS_PERCENT: u64 = 4;
 
 /// A row in a store, at one of its versions.
 type Seen = (usize, Group, EventTime, Version);
@@ -28,6 +30,7 @@ pub struct History {
     /// The ledger may forget what the sink has written.
     forgets: bool,
     lag: Random,
+    parts: Random,
     follower: Follower,
     cursor: Cursor,
     rows: BTreeMap<Seen, Row>,
@@ -43,6 +46,7 @@ impl History {
             plan: plan.clone(),
             forgets,
             lag: Random::new(seed.rotate_left(32)),
+            parts: Random::new(seed.rotate_left(16)),
             follower: follower(plan),
             cursor: Cursor::default(),
             rows: BTreeMap::new(),
@@ -62,6 +66,29 @@ impl History {
     pub fn look_now_and_then(&mut self, engine: &Engine) {
         if !self.forgets || self.lag.chance(LOOKS_PERCENT) {
             self.look(engine);
+        } else if self.parts.chance(PARTS_PERCENT) {
+            self.write_a_part(engine);
+        }
+    }
+
+    /// Some rows of a cut reach the store, in any order, and nobody is told.
+    fn write_a_part(&mut self, engine: &Engine) {
+        let Some((cut, _)) = self.follower.cut(&engine.ledger(), &self.cursor).unwrap() else { return };
+        for row in cut.rows {
+            if self.parts.chance(50) {
+                self.write(row);
+            }
+        }
+    }
+
+    fn write(&mut self, row: Row) {
+        let key = (row.view, Group::of(&row.group), row.start, row.version);
+        if let Some(known) = self.rows.insert(key, row.clone()) {
+            assert_eq!(known, row, "one version of a row has two values");
+        }
+        let at = (row.view, Group::of(&row.group), row.start);
+        if self.store.get(&at).is_none_or(|held| held.version <= row.version) {
+            self.store.insert(at, row);
         }
     }
 
@@ -69,16 +96,7 @@ impl History {
     pub fn look(&mut self, engine: &Engine) {
         let ledger = engine.ledger();
         let Some((cut, next)) = self.follower.cut(&ledger, &self.cursor).unwrap() else { return };
-        for row in cut.rows {
-            let key = (row.view, Group::of(&row.group), row.start, row.version);
-            if let Some(known) = self.rows.insert(key, row.clone()) {
-                assert_eq!(known, row, "one version of a row has two values");
-            }
-            let at = (row.view, Group::of(&row.group), row.start);
-            if self.store.get(&at).is_none_or(|held| held.version <= row.version) {
-                self.store.insert(at, row);
-            }
-        }
+        cut.rows.into_iter().for_each(|row| self.write(row));
         for letter in cut.dead_letters {
             let dead = letter.dead_letter;
             let found = (letter.version, Verdict::Rejected(dead.rejection.reason));

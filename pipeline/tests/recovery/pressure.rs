@@ -158,6 +158,39 @@ fn checkpoints_that_find_no_space_do_not_take_what_is_left() {
     again.shut_down();
 }
 
+/// Symptom: reading stopped on a disk that had space for every checkpoint. Cause: a run of the ledger that was made of others
+/// did not fit, and that failed the checkpoint which made it.
+#[test]
+fn a_merge_that_finds_no_space_fails_no_checkpoint() {
+    let (plan, mut clock) = (plan_with(Span::seconds(3_600)), Clock::new());
+    let (source, disk) = (MemorySource::new("events", 2), Disk::default());
+    let mut engine = engine(&plan, &source, &disk, 2);
+    disk.full(Fullness::MergedLedgers);
+    let mut alarms = Vec::new();
+    for n in 0..12 {
+        source.push_payload(n % 2, event(n, n as i64 * 60));
+        settle(&mut engine, &source, &mut clock);
+        let before = engine.status().checkpoint;
+        engine.checkpoint();
+        until(&mut engine, &mut clock, 100, |engine| engine.status().checkpoint > before);
+        alarms.extend(engine.alarms());
+    }
+    assert_eq!(engine.held_back(), None);
+    assert_eq!(alarms.len(), 1, "{alarms:?}");
+    assert!(alarms[0].starts_with("runs of the ledger are not merged, the job goes on: no space left"), "{alarms:?}");
+    let runs = || disk.list("ledger/").unwrap().len();
+    assert!(runs() >= 10, "{} runs", runs());
+    disk.full(Fullness::No);
+    let many = runs();
+    while runs() >= many {
+        let before = engine.status().checkpoint;
+        engine.checkpoint();
+        until(&mut engine, &mut clock, 1_000, |engine| engine.status().checkpoint > before);
+    }
+    assert_eq!(accepted(&engine), 12);
+    engine.shut_down();
+}
+
 /// Turns the engine while time passes, whatever is open.
 fn until_ticking(engine: &mut Engine, clock: &mut Clock, reached: impl Fn(&Engine) -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);

@@ -363,3 +363,44 @@ fn what_was_bound_while_the_older_checkpoint_was_written_is_kept_for_its_replay(
     job.compare(&second, "from the older checkpoint");
     second.shut_down();
 }
+
+/// Symptom: a start while storage was away said that no checkpoint can be used, or that caudal has a defect. Cause: what could not
+/// be read was taken for damaged.
+#[test]
+fn storage_that_does_not_answer_at_the_start_is_not_taken_for_damaged() {
+    let plan = Arc::new(plan(Span::seconds(60), Span::seconds(5)));
+    let (source, disk, mut clock) = (MemorySource::new("events", 1), Disk::default(), Clock::new());
+    let mut first = engine(&plan, &source, &disk, 2);
+    for n in 0..3 {
+        for m in 0..20 {
+            let at = START_US / 1000 + (n * 20 + m) * 1000;
+            source.push_payload(0, format!(r#"{{"id":"e{n} {m}","t":{at},"g":"g","h":1,"x":1}}"#).into_bytes());
+        }
+        settle(&mut first, &source, &mut clock);
+        let before = first.status().checkpoint;
+        first.checkpoint();
+        until(&mut first, &mut clock, 100, |engine| engine.status().checkpoint > before);
+    }
+    let saved = first.status().checkpoint;
+    first.shut_down();
+    let mut failed = 0;
+    for reads in 0.. {
+        disk.answers(Some(reads));
+        let outcome = Engine::start(config(&plan, &source, &disk, 2)).and_then(|mut engine| {
+            // The workers load while the engine turns.
+            (0..50).try_for_each(|_| engine.turn(clock.0, WAIT)).map(|()| engine)
+        });
+        disk.answers(None);
+        match outcome {
+            Err(EngineError::Failed(why)) => assert!(why.contains(AWAY), "after {reads} reads: {why}"),
+            Err(error) => panic!("after {reads} reads: {error}"),
+            Ok(engine) => {
+                assert_eq!(engine.status().checkpoint, saved);
+                engine.shut_down();
+                break;
+            }
+        }
+        failed += 1;
+    }
+    assert!(failed > 10, "{failed} reads");
+}

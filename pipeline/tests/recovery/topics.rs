@@ -60,6 +60,35 @@ fn a_topic_that_is_not_what_was_read_stops_the_replay() {
 }
 
 #[test]
+fn a_topic_that_is_made_anew_while_nothing_is_to_be_repeated_is_not_taken_for_the_old_one() {
+    let plan = Arc::new(plan(Span::seconds(60), Span::seconds(5)));
+    let (source, disk, mut clock) = (MemorySource::new("events", 1), Disk::default(), Clock::new());
+    (1..=3).for_each(|n| source.push_payload(0, event(&format!("e{n}"), n)));
+    let mut first = engine(&plan, &source, &disk, 2);
+    settle(&mut first, &source, &mut clock);
+    // The last message has no epoch after it, then many: it is known either way.
+    for seconds in [0, 10] {
+        until(&mut first, &mut clock, 100, |engine| engine.status().opened.0 >= START_US + seconds * 1_000_000);
+        first.stop(false);
+        until(&mut first, &mut clock, 10, |engine| engine.phase() == Phase::Done);
+        assert_eq!(binds(&disk).last().map(|bind| bind.epoch), first.status().checkpoint.map(|(epoch, _)| epoch));
+        first.shut_down();
+        let anew = MemorySource::new("events", 1);
+        (1..=9).for_each(|n| anew.push_payload(0, event(&format!("other{n}"), n)));
+        let error = stopped(engine(&plan, &anew, &disk, 3), &mut clock);
+        let EngineError::Refused(why) = &error else { panic!("{error}") };
+        assert!(why.contains("events/0 is not what was read before: the message at offset 2 is another one"), "{why}");
+        first = engine(&plan, &source, &disk, 1);
+        until(&mut first, &mut clock, 100, |engine| engine.phase() == Phase::Live);
+    }
+    // The right one goes on, and nothing of it counts twice.
+    source.push_payload(0, event("e4", 4));
+    settle(&mut first, &source, &mut clock);
+    assert_eq!(verdicts(&first).iter().filter(|((stream, _), _)| *stream == 0).map(|(_, n)| n).sum::<u64>(), 4);
+    first.shut_down();
+}
+
+#[test]
 fn partitions_may_be_added_while_it_runs_and_survive_a_restart() {
     let plan = Arc::new(plan(Span::seconds(7_200), Span::seconds(5)));
     let (source, disk, mut clock) = (MemorySource::new("events", 1), Disk::default(), Clock::new());

@@ -142,12 +142,15 @@ impl Lives {
         [&addresses(self.subject.job)[..], &self.subject.set].concat()
     }
 
-    /// Goes on to a moment that the seed chooses: some time after the start, which may be in the middle of it, or once
+    /// Goes on to a moment that the seed chooses: some time after the start, often in the middle of it, or once
     /// so many more records are counted, or once the board has moved so many times.
     fn moment(&mut self, binary: &mut Binary) {
         let stage = self.stage.clone();
         match self.random.below(3) {
-            0 => pause(Duration::from_millis(self.random.below(3_000))),
+            0 => {
+                let longest = [150, 3_000][self.random.below(2) as usize];
+                pause(Duration::from_millis(self.random.below(longest)));
+            }
             1 => {
                 let goal = stage.now().counts.received + 1 + self.random.below(400);
                 self.until(binary, "more records are counted", |_| stage.now().counts.received >= goal);
