@@ -44,8 +44,8 @@ pub(crate) struct Opened {
     pub(crate) end: Box<dyn Fn() -> Option<Offset> + Send>,
 }
 
-/// Opens a partition at an offset, for a thread to fetch from.
-pub(crate) type Open = Box<dyn Fn(&Partition, Offset) -> Result<Opened, SourceError> + Send>;
+/// Opens a partition for a thread to fetch from, on from an offset; or, if the flag says so, from the message before it.
+pub(crate) type Open = Box<dyn Fn(&Partition, Offset, bool) -> Result<Opened, SourceError> + Send>;
 
 /// The reader of any source that is fetched by threads.
 pub(crate) struct PrefetchReader {
@@ -79,12 +79,16 @@ impl PrefetchReader {
     pub(crate) fn looking_back(self) -> PrefetchReader {
         PrefetchReader { looks_back: true, ..self }
     }
-}
 
-impl Reader for PrefetchReader {
-    fn assign(&mut self, index: PartitionIndex, partition: &Partition, next: Offset) -> Result<(), SourceError> {
+    fn assign_at(
+        &mut self,
+        index: PartitionIndex,
+        partition: &Partition,
+        next: Offset,
+        looking_back: bool,
+    ) -> Result<(), SourceError> {
         self.assigned.retain(|a| a.index != index);
-        let Opened { fetch, end } = (self.open)(partition, next)?;
+        let Opened { fetch, end } = (self.open)(partition, next, looking_back)?;
         let (sender, arriving) = sync_channel(BATCHES_AHEAD);
         let wanted = Arc::new(AtomicBool::new(true));
         let still = Arc::clone(&wanted);
@@ -98,17 +102,22 @@ impl Reader for PrefetchReader {
             arriving,
             wanted,
             ready: VecDeque::new(),
-            next,
+            next: Offset(next.0 - u64::from(looking_back)),
             paused: false,
             finished: false,
             failed: None,
         });
         Ok(())
     }
+}
+
+impl Reader for PrefetchReader {
+    fn assign(&mut self, index: PartitionIndex, partition: &Partition, next: Offset) -> Result<(), SourceError> {
+        self.assign_at(index, partition, next, false)
+    }
 
     fn assign_after(&mut self, index: PartitionIndex, partition: &Partition, last: Offset) -> Result<(), SourceError> {
-        let next = if self.looks_back { last } else { Offset(last.0 + 1) };
-        self.assign(index, partition, next)
+        self.assign_at(index, partition, Offset(last.0 + 1), self.looks_back)
     }
 
     fn poll(&mut self, budget_bytes: usize, out: &mut Vec<(PartitionIndex, Message)>) -> Result<(), SourceError> {

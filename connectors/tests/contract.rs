@@ -91,7 +91,22 @@ fn replays_from_every_offset(name: &str, source: &dyn Source, partition: &Discov
             let rest = if from == message.offset { &all[i..] } else { &all[i + 1..] };
             assert_eq!(read_all(source, partition, from, 4096, ending), rest, "{name}: replay from {}", from.0);
         }
+        goes_on_after(name, source, partition, &all[i..], ending);
     }
+}
+
+/// What was read last comes once more, or does not.
+fn goes_on_after(name: &str, source: &dyn Source, partition: &Discovered, last_and_rest: &[Message], ending: Ending) {
+    let last = last_and_rest[0].offset;
+    let mut reader = source.reader().unwrap();
+    reader.assign_after(TAG, &partition.partition, last).unwrap();
+    let found = poll_until(reader.as_mut(), 4096, |reader, _| match ending {
+        Ending::Finished => reader.position(TAG).finished,
+        Ending::AtEnd => reader.position(TAG).at_end,
+    });
+    let again = found.first().is_some_and(|first| first.offset == last);
+    let expected = if again { last_and_rest } else { &last_and_rest[1..] };
+    assert_eq!(found, expected, "{name}: after {}", last.0);
 }
 
 fn pauses(name: &str, source: &dyn Source, partition: &Discovered, all: &[Message], ending: Ending) {
@@ -242,12 +257,15 @@ fn a_file_that_is_missing_or_has_shrunk_or_is_damaged_stops_with_its_name() {
     std::fs::write(&damaged, "this is no gzip").unwrap();
     let packed = gzip(&lines().0);
     std::fs::write(&cut, &packed[..packed.len() / 4]).unwrap();
-    let stops = |path: &Path, from: u64| -> String {
+    let stops = |path: &Path, from: Result<u64, u64>| -> String {
         let source = files(&[path], Framing::Lines);
         let run = || -> Result<(), SourceError> {
             let found = source.discover()?;
             let mut reader = source.reader()?;
-            reader.assign(TAG, &found[0].partition, Offset(from))?;
+            match from {
+                Ok(next) => reader.assign(TAG, &found[0].partition, Offset(next))?,
+                Err(last) => reader.assign_after(TAG, &found[0].partition, Offset(last))?,
+            }
             let begun = Instant::now();
             loop {
                 reader.poll(usize::MAX, &mut Vec::new())?;
@@ -260,11 +278,13 @@ fn a_file_that_is_missing_or_has_shrunk_or_is_damaged_stops_with_its_name() {
         }
     };
     for (path, from, words) in [
-        (&missing, 0, "does not exist"),
-        (&short, 5, "has 4 bytes, but the job has read 5 already"),
-        (&damaged, 0, "is no gzip file"),
-        (&cut, 0, "ends in the middle"),
-        (&folder.0, 0, "is a folder"),
+        (&missing, Ok(0), "does not exist"),
+        (&short, Ok(5), "has 4 bytes, but the job has read 5 already"),
+        // Cut just before what was read last.
+        (&short, Err(4), "has 4 bytes, but the job has read 5 already"),
+        (&damaged, Ok(0), "is no gzip file"),
+        (&cut, Ok(0), "ends in the middle"),
+        (&folder.0, Ok(0), "is a folder"),
     ] {
         let said = stops(path, from);
         assert!(said.contains(words) && said.contains(&path.display().to_string()), "{said}");

@@ -41,15 +41,16 @@ impl source::Source for Source {
 
     fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {
         let framing = self.config.framing;
-        let open = move |partition: &Partition, next| open_partition(&partition.topic, framing, next);
+        let open = move |partition: &Partition, next, looking_back| open_partition(&partition.topic, framing, next, looking_back);
         Ok(Box::new(PrefetchReader::new(Box::new(open)).looking_back()))
     }
 }
 
 /// Looks at the file; reading up to where it goes on, which may take long, is left to the thread.
-fn open_partition(path: &str, framing: Framing, next: Offset) -> Result<Opened, SourceError> {
+fn open_partition(path: &str, framing: Framing, next: Offset, looking_back: bool) -> Result<Opened, SourceError> {
     let len = check_from(path, next.0)?;
-    let fetch = FileFetch { path: path.into(), framing, from: next.0, headers: Arc::new([]), len, records: None };
+    let from = next.0 - u64::from(looking_back);
+    let fetch = FileFetch { path: path.into(), framing, read: next.0, from, headers: Arc::new([]), len, records: None };
     Ok(Opened { fetch: Box::new(fetch), end: Box::new(move || len.map(Offset)) })
 }
 
@@ -58,6 +59,8 @@ struct FileFetch {
     path: Arc<str>,
     framing: Framing,
     /// Records before this offset were read in an earlier run.
+    read: u64,
+    /// Where to begin: there, or with the last of those.
     from: u64,
     headers: Headers,
     len: Option<u64>,
@@ -116,8 +119,8 @@ impl FileFetch {
         if self.len.is_some_and(|len| offset < len) {
             return Err(SourceError::Stop(format!("{} was cut while it was read, at byte {offset}", self.path)));
         }
-        if offset < self.from {
-            return Err(shrunk(&self.path, offset, self.from));
+        if offset < self.read {
+            return Err(shrunk(&self.path, offset, self.read));
         }
         Ok(if messages.is_empty() { Fetched::Finished } else { Fetched::Messages(messages) })
     }

@@ -32,7 +32,7 @@ impl source::Source for Source {
 
     fn reader(&self) -> Result<Box<dyn Reader>, SourceError> {
         let log = self.log.clone();
-        Ok(Box::new(PrefetchReader::new(Box::new(move |partition, next| open(&log, partition, next)))))
+        Ok(Box::new(PrefetchReader::new(Box::new(move |partition, next, _| open(&log, partition, next)))))
     }
 
     fn bound(&self, partition: &Partition, _next: Offset, durable: Offset) {
