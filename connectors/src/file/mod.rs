@@ -4,7 +4,8 @@
 //! lines (NDJSON) or CSV records, where a quoted field may hold line breaks; the CSV header goes with every message
 //! as the header `csv.columns`. Empty lines are no records. A source of files is finite: it is finished at the end of
 //! each file as it was when it was opened. Replay is exact
-//! as long as nobody changes the files; a file that is missing or has shrunk stops the job.
+//! as long as nobody changes the files; a file that is missing, has shrunk, or says something else where it was read last stops the job. So does a last line
+//! that was read without its line end and has grown since.
 //!
 //! **Out**: one NDJSON or CSV file for each view in a folder, and `dead_letters.ndjson`. Each version of a row is one
 //! line, appended once: `as_of.json`, replaced at the end of each cut, says how long each file is, and what a crash left

@@ -10,7 +10,7 @@
 
 use super::clock::Clock;
 use super::events::{Changed, KeptInVain, SinkBegins, SinkKeepsOtherwise, ViewBegins};
-use super::{Parts, RunError, Settings, Shared, State, Stop, difference, drive, fingerprint, prepare, sinks};
+use super::{Parts, RunError, Settings, Shared, State, difference, drive, fingerprint, prepare, sinks};
 use crate::jobfile::resolved::resolved;
 use crate::jobfile::{Job, SourceSpec, Surroundings, read};
 use caudal_pipeline::engine::{self, Described, Engine, Standing};
@@ -145,8 +145,7 @@ impl Started<'_> {
     pub fn drain(&self, old: &Job, with_sinks: bool) -> Result<Fence, RunError> {
         let Started { state, settings, shared, clock, .. } = *self;
         let of_old = shared.of_old(Arc::new(old.plan.clone()));
-        // What a sink lacks then is asked where it matters.
-        let settings = Settings { until_end: false, close: false, drain: false, ..settings.clone() };
+        let settings = Settings { until_end: false, close: false, drain: true, ..settings.clone() };
         let sinks = sinks::build(old, state.folder())?;
         let started = Started { job: old, state, settings: &settings, shared: &of_old, clock };
         let (mut engine, sources, intakes) = prepare(&started, &sinks, None)?;
@@ -154,11 +153,12 @@ impl Started<'_> {
         if !with_sinks {
             engine.do_not_wait_for_sinks();
         }
-        let asked = || shared.stopping().max(Stop::Drain);
+        let asked = || shared.stopping();
         let sinks = if with_sinks { sinks } else { Vec::new() };
         let outcome = drive(engine, Parts { sources, sinks, intakes, state }, &settings, &of_old, clock, &asked);
         shared.alarm(of_old.take_alarms());
-        outcome.map(|()| fence)
+        // What a sink lacks is asked where it matters.
+        outcome.map(|_| fence)
     }
 }
 

@@ -309,8 +309,9 @@ fn start(job: &Job, settings: &Settings, shared: &Arc<Shared>, extra: Vec<Extra>
     engine.fence().check().map_err(EngineError::from)?;
     rebuild::forget(&state.blobs())?;
     change::tell(&engine, job);
-    let asked = || shared.stopping().max(if settings.drain { Stop::Drain } else { Stop::No });
-    drive(engine, Parts { sources, sinks, intakes, state: &state }, settings, shared, &clock, &asked)
+    let behind =
+        drive(engine, Parts { sources, sinks, intakes, state: &state }, settings, shared, &clock, &|| shared.stopping())?;
+    settings.all_is_written(&behind)
 }
 
 /// What a job runs with once it has started.
@@ -386,7 +387,7 @@ fn prepare(started: &change::Started<'_>, sinks: &[sinks::Prepared], attached: O
     Ok((engine, sources, intakes))
 }
 
-/// Runs an engine until `asked` ends it, or it ends by itself.
+/// Runs an engine until `asked_to` ends it, or it ends by itself. Returns the sinks that have not got everything.
 fn drive(
     mut engine: Engine,
     parts: Parts<'_>,
@@ -394,7 +395,7 @@ fn drive(
     shared: &Arc<Shared>,
     clock: &Clock,
     asked_to: &dyn Fn() -> Stop,
-) -> Result<(), RunError> {
+) -> Result<Vec<String>, RunError> {
     let Parts { sources, sinks, intakes, state } = parts;
     let found = discovery::start(&sources, shared);
     let sinks = sinks::start(sinks, &engine, shared);
@@ -402,7 +403,8 @@ fn drive(
     let (mut published, mut asked, mut seen) = (Instant::now(), None, None);
     // When the last epoch came into the ledger, also one that is repeated.
     let mut moved = Instant::now();
-    if asked_to() == Stop::Drain {
+    let mut signalled = None;
+    if settings.drain || asked_to() == Stop::Drain {
         // Before anything new is read.
         engine.stop(settings.close);
         asked = Some(Instant::now());
@@ -419,7 +421,9 @@ fn drive(
         }
         shared.durations.finished(&engine.finished(), clock.now().running_us);
         sinks.wake();
-        let stop = asked_to();
+        let told = asked_to();
+        signalled = signalled.or((told != Stop::No).then(Instant::now));
+        let stop = told.max(if settings.drain { Stop::Drain } else { Stop::No });
         intakes.pause(engine.phase(), stop, engine.held_back());
         let end = engine.ledger().end();
         if seen.replace(end) != Some(end) {
@@ -434,7 +438,7 @@ fn drive(
         if engine.phase() == Phase::Done {
             break match engine.over_limit() {
                 Some(why) => Err(RunError::Refused(why.to_owned())),
-                None => settings.all_is_written(&engine.sinks_behind()),
+                None => Ok(engine.sinks_behind()),
             };
         }
         if shared.hold.is_known_lost()
@@ -479,7 +483,7 @@ fn drive(
             break Err(RunError::Failed(why.into()));
         }
         let stuck = engine.phase() == Phase::Replaying && moved.elapsed() > PATIENCE + GRACE;
-        if !settings.drain && stuck && draining.is_some_and(|since| since > PATIENCE + GRACE) {
+        if stuck && signalled.is_some_and(|since: Instant| since.elapsed() > PATIENCE + GRACE) {
             let why = "what was read before this start could not be read again, so the run could not end in order; the next start \
                        goes on from what was bound";
             break Err(RunError::Failed(why.into()));
@@ -493,8 +497,8 @@ fn end(
     sinks: sinks::Running,
     intakes: intake::Intakes,
     shared: &Arc<Shared>,
-    outcome: Result<(), RunError>,
-) -> Result<(), RunError> {
+    outcome: Result<Vec<String>, RunError>,
+) -> Result<Vec<String>, RunError> {
     publish(&mut engine, shared);
     // What a process that takes over does to its predecessor's files is not the reason.
     let mut patience = sinks::LAST_WRITES;

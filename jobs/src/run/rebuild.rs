@@ -63,9 +63,11 @@ impl Started<'_> {
             return Err(RunError::Refused("the input was closed for ever, so nothing is recomputed any more".into()));
         }
         let port: Arc<dyn Blobs> = Arc::new(Below::new(blobs.clone(), BESIDE));
-        let of_ours = |standing: Standing| [standing.checkpoint, standing.unfinished].iter().flatten().all(|by| *by == new);
-        if !Standing::of(&port).is_ok_and(of_ours) {
-            forget(&blobs)?;
+        let of_ours = |standing: &Standing| [standing.checkpoint, standing.unfinished].iter().flatten().all(|by| *by == new);
+        match Standing::of(&port) {
+            Err(error @ EngineError::Failed(_)) => return Err(error.into()),
+            Ok(standing) if of_ours(&standing) => {}
+            _ => forget(&blobs)?,
         }
         let was = Was { job: &old, manifest: &was };
         let input = self.input(was, fence.generation())?;

@@ -6,7 +6,7 @@
 //! State and ledger are written once more with every stream and view at its new position. The new job's checkpoint in the
 //! log is the commit point: before it the state is the old job's, after it the new one's.
 
-use super::checkpoint::{self, Manifest, Unusable};
+use super::checkpoint::{self, Manifest};
 use super::{Engine, EngineError};
 use crate::dataflow::root_of;
 use crate::ledger::Cursor;
@@ -37,7 +37,7 @@ impl Standing {
 
     /// The same, with the newest manifest. Damage is for the start to judge, which has the checkpoint before.
     pub(super) fn read(blobs: &dyn Blobs, records: &[crate::log::Slot]) -> Result<(Standing, Option<Manifest>), EngineError> {
-        let mut newest = None;
+        let (mut newest, mut away) = (None, None);
         for (_, record) in records.iter().rev() {
             let LogRecord::Checkpoint(checkpoint) = record else { continue };
             match checkpoint::read(blobs, checkpoint) {
@@ -45,9 +45,11 @@ impl Standing {
                     newest = Some(manifest);
                     break;
                 }
-                Err(Unusable::Damaged(_)) => {}
-                Err(Unusable::Away(why)) => return Err(EngineError::Failed(why)),
+                Err(why) => away = away.or(why.is_away().then_some(why)),
             }
+        }
+        if let (None, Some(why)) = (&newest, away) {
+            return Err(EngineError::Failed(why.to_string()));
         }
         let from = newest.as_ref().map_or(Epoch(0), |manifest| manifest.epoch);
         let standing = Standing {

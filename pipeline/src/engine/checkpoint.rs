@@ -129,23 +129,28 @@ pub fn write_manifest(blobs: &dyn Blobs, generation: u64, manifest: &Manifest) -
     Ok(Checkpoint { epoch: manifest.epoch, manifest: name, hash: xxhash_rust::xxh3::xxh3_64(&bytes) })
 }
 
-/// The newest checkpoint of the log whose files all verify, with its state; failing ones are told by `alarm`. A store that
-/// does not answer says nothing of its files, so none is passed over for that.
+/// The newest checkpoint of the log whose files all verify, with its state; failing ones are told by `alarm`. What the store
+/// does not give is damaged if it gives an older one; else it may come back.
 pub fn newest(
     blobs: &Arc<dyn Blobs>,
     generation: u64,
     log: &[Slot],
     mut alarm: impl FnMut(&str),
 ) -> Result<Option<(u64, Manifest, Saved, Ledger)>, EngineError> {
-    let mut seen = false;
+    let (mut seen, mut away) = (false, None);
     for (seq, record) in log.iter().rev() {
         let LogRecord::Checkpoint(checkpoint) = record else { continue };
         seen = true;
         match open(blobs, generation, checkpoint) {
             Ok((manifest, state, ledger)) => return Ok(Some((*seq, manifest, state, ledger))),
-            Err(Unusable::Away(why)) => return Err(EngineError::Failed(why)),
-            Err(Unusable::Damaged(why)) => alarm(&format!("checkpoint of epoch {} cannot be used: {why}", checkpoint.epoch.0)),
+            Err(why) => {
+                alarm(&format!("checkpoint of epoch {} cannot be used: {why}", checkpoint.epoch.0));
+                away = away.or(why.is_away().then_some(why));
+            }
         }
+    }
+    if let Some(why) = away {
+        return Err(EngineError::Failed(why.to_string()));
     }
     if seen {
         return Err(EngineError::Refused(
@@ -164,6 +169,13 @@ pub enum Unusable {
     /// The store did not give them.
     #[error("{0}")]
     Away(String),
+}
+
+impl Unusable {
+    /// Whether it may be usable another time.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Unusable::Away(_))
+    }
 }
 
 impl From<BlobError> for Unusable {

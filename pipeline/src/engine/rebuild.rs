@@ -21,7 +21,7 @@ use crate::ports::blobs::Blobs;
 use crate::ports::sink::RowState;
 use crate::ports::source::{Discovered, Source, SourceError};
 use crate::positions::Positions;
-use crate::record::{DeadLetter, Message, Offset, PartitionIndex, Reason};
+use crate::record::{DeadLetter, Message, Offset, PartitionIndex, Reason, Record};
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Version};
 use crate::value::Cell;
@@ -221,30 +221,42 @@ pub fn adopt(
 /// what depended on arrival is nowhere kept, so such a record is told of again.
 fn newly_refused((old, new): (&Plan, &Plan), tables: &Tables, refused: Vec<DeadLetter>) -> Vec<DeadLetter> {
     let was_refused = |letter: &DeadLetter| {
-        let name = &new.streams[letter.stream as usize].name;
-        let stream = old.streams.iter().find(|stream| stream.name == *name);
-        let Some(StreamInput::Source(decoder)) = stream.map(|stream| &stream.from) else { return false };
-        if matches!(letter.rejection.reason, Reason::TooFarInFuture | Reason::TooLate | Reason::Conflict) {
-            return false;
-        }
-        let message = Message {
-            offset: letter.offset,
-            key: letter.key.clone(),
-            headers: letter.headers.clone().into(),
-            payload: letter.payload.clone(),
-            broker_time_us: letter.broker_time_us,
-        };
-        // When it was received decides nothing of this.
-        let context = Context { index: PartitionIndex(0), partition: &letter.partition, opened: Version(0), tables };
-        let mut outcomes = Vec::new();
-        decoder.decode(&message, &context, &mut outcomes);
-        outcomes.iter().any(|outcome| outcome.as_ref().is_err_and(|(element, _)| *element == letter.element))
+        let of_arrival = matches!(letter.rejection.reason, Reason::TooFarInFuture | Reason::TooLate | Reason::Conflict);
+        let stream = old.streams.iter().position(|stream| stream.name == new.streams[letter.stream as usize].name);
+        stream.is_some_and(|stream| !of_arrival && matches!(decoded(old, stream, tables, letter), Some(Err(()))))
     };
     let mut newly: Vec<DeadLetter> = refused.into_iter().filter(|letter| !was_refused(letter)).collect();
     newly.sort_unstable_by(|a, b| {
         (a.stream, &a.partition, a.offset, a.element).cmp(&(b.stream, &b.partition, b.offset, b.element))
     });
     newly
+}
+
+/// What a plan makes of a refused record's bytes in a stream; `None` if they do not come so far.
+fn decoded(plan: &Plan, stream: usize, tables: &Tables, letter: &DeadLetter) -> Option<Result<Record, ()>> {
+    match &plan.streams[stream].from {
+        StreamInput::Source(decoder) => {
+            let message = Message {
+                offset: letter.offset,
+                key: letter.key.clone(),
+                headers: letter.headers.clone().into(),
+                payload: letter.payload.clone(),
+                broker_time_us: letter.broker_time_us,
+            };
+            // When it was received is nowhere kept.
+            let context = Context { index: PartitionIndex(0), partition: &letter.partition, opened: Version(0), tables };
+            let mut outcomes = Vec::new();
+            decoder.decode(&message, &context, &mut outcomes);
+            outcomes.into_iter().find_map(|outcome| match outcome {
+                Ok(record) => (record.origin.element == letter.element).then_some(Ok(record)),
+                Err((element, _)) => (element == letter.element).then_some(Err(())),
+            })
+        }
+        StreamInput::Stream(parent, derivation) => {
+            let record = decoded(plan, *parent, tables, letter)?.ok()?;
+            Some(derivation.derive(&record).map(|(values, _)| Record { values, ..record }).map_err(|_| ()))
+        }
+    }
 }
 
 /// The rows of both ledgers, from where both are whole.
