@@ -191,7 +191,8 @@ fn memory_is_flat_over_an_hour_at_a_thousand_records_a_second() {
     }
     // An hour and its groups are begun now and then: few beside the minutes.
     assert!(late.windows <= early.windows + 2 * GROUPS, "windows: {} then {}", early.windows, late.windows);
-    assert!(late.ledger <= early.ledger * 5 / 4, "the ledger grows: {} then {}", early.ledger, late.ledger);
+    // A machine that stalls forms more epochs of the same records, and each has an entry until it is sealed.
+    assert!(late.ledger <= early.ledger * 5 / 4 + MEBIBYTE / 4, "the ledger grows: {} then {}", early.ledger, late.ledger);
     assert!(late.resident <= early.resident * 9 / 8 + 8 * MEBIBYTE, "{} then {}", early.resident, late.resident);
     let taken = quarters.iter().map(|quarter| quarter.resident).max().expect("there are quarters") - before;
     assert!(taken <= bound, "{taken} bytes were taken, and {bound} were said to be enough");
