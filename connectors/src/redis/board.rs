@@ -21,7 +21,7 @@ pub enum How {
 impl How {
     /// The first attempt.
     pub fn at_first(cut: &Cut) -> How {
-        if cut.republished.is_some_and(|republished| republished.begins) { How::Replace } else { How::Follow }
+        if cut.begins() { How::Replace } else { How::Follow }
     }
 
     /// The second attempt, after a refusal.

@@ -98,30 +98,40 @@ local function sweep(key, now)
   return redis.call('HLEN', key)
 end
 
--- What the parts of a cut say of earlier ones, at args[first]: how losses are looked for (check, or while rows are
--- written again: begins | continues), whether that ends ('ends' or ''), the place it follows, its own place, the page
--- before it ('' for none), and this page ('' when it is the last). A place is a version (19 digits) and the step of the cut
--- among those of that version (10). A mark is a hash: v and step, the newest cut that was written whole; page, the last page
--- of one that was not; lost_after, from which version on writes were lost, until it ends.
+-- What the parts of a cut say of earlier ones, at args[first]: the place of the cut that began to write lost rows again (''
+-- for none; its own if it begins), whether that ends ('ends' or ''), the place it follows, its own place, the page before it
+-- ('' for none), and this page ('' when it is the last). A place is the writer's generation (20 digits), the version (19),
+-- and the step of the cut among those of that version (10). A mark is a hash: at, the place of the newest cut that was
+-- written whole; page, the last page of one that was not; and while lost rows are written again, lost_after, from which
+-- version on they were lost, and again, the place of the cut that began.
 local MARK = 6
-local VERSION = 19
+local GENERATION, VERSION = 20, 19
 
--- The place of the newest cut that was written whole; '' for none.
-local function place(key)
-  local v = redis.call('HGET', key, 'v')
-  return v and v .. string.format('%010d', tonumber(redis.call('HGET', key, 'step') or '0')) or ''
+-- The version of a place; '' for that of none.
+local function version_at(place)
+  return string.sub(place, GENERATION + 1, GENERATION + VERSION)
 end
 
-local function note_step(key, place)
-  redis.call('HSET', key, 'step', string.format('%d', tonumber(string.sub(place, VERSION + 1))))
+-- The place of the newest cut that was written whole; '' for none.
+local function at(key)
+  return redis.call('HGET', key, 'at') or ''
+end
+
+-- Says that a cut is written whole. One that begins everything anew counts for all that was before, whoever wrote it.
+local function note(key, args, first)
+  local begun, previous, this = args[first], args[first + 2], args[first + 3]
+  redis.call('HDEL', key, 'page')
+  if begun == this or tonumber(previous) == 0 or at(key) < this then redis.call('HSET', key, 'at', this) end
 end
 
 -- Whether what the writer was told is written is not there: the server has gone back.
 local function lacks(key, args, first)
-  local look, previous, this, before, page = args[first], args[first + 2], args[first + 3], args[first + 4], args[first + 5]
-  local stored = place(key)
-  if look == 'check' and redis.call('HEXISTS', key, 'lost_after') == 1 then return true end
-  if look ~= 'begins' and tonumber(previous) > 0 and stored < previous then return true end
+  local begun, previous, this, before, page = args[first], args[first + 2], args[first + 3], args[first + 4], args[first + 5]
+  local stored = at(key)
+  if begun ~= this then
+    if (redis.call('HGET', key, 'again') or begun) ~= begun then return true end
+    if tonumber(previous) > 0 and stored < previous then return true end
+  end
   if before == '' or stored >= this then return false end
   local marked = redis.call('HGET', key, 'page') or ''
   return marked ~= before and (page == '' or marked ~= page)
@@ -129,24 +139,18 @@ end
 
 -- mark: a mark's key; then what is said above. Returns what became of it (written | lost) and the version that was stored.
 local function mark(keys, args, first)
-  local key, this, page = keys[1], args[first + 3], args[first + 5]
-  local stored = redis.call('HGET', key, 'v') or ''
+  local key, page = keys[1], args[first + 5]
+  local stored = version_at(at(key))
   if lacks(key, args, first) then return {'lost', stored} end
-  if page ~= '' then
-    redis.call('HSET', key, 'page', page)
-  else
-    redis.call('HDEL', key, 'page')
-    if place(key) < this then
-      redis.call('HSET', key, 'v', string.sub(this, 1, VERSION))
-      note_step(key, this)
-    end
-  end
+  if page ~= '' then redis.call('HSET', key, 'page', page) else note(key, args, first) end
   return {'written', stored}
 end
 
--- lost: a mark's key; then a version of nothing. Says from which version on writes were lost, unless it is said already.
+-- lost: the frontiers' key; then a version of nothing, and the place of the cut that begins to write them again. Says from
+-- which version on writes were lost, unless it is said already.
 local function lost(keys, args, first)
   redis.call('HSETNX', keys[1], 'lost_after', redis.call('HGET', keys[1], 'v') or args[first])
+  redis.call('HSET', keys[1], 'again', args[first + 1])
   return 1
 end
 
@@ -155,24 +159,24 @@ end
 -- view, group, expires or '', member or '') for each newest row.
 -- Returns what became of it (written | other | newer | lost) and the version that was stored.
 local function board(keys, args, first)
-  local asof, ends, this = keys[1], args[first + 1] == 'ends', args[first + 3]
-  local previous, version = string.sub(args[first + 2], 1, VERSION), string.sub(this, 1, VERSION)
+  local asof, ends = keys[1], args[first + 1] == 'ends'
+  local previous, version = version_at(args[first + 2]), version_at(args[first + 3])
   local how, limit = args[first + MARK], tonumber(args[first + MARK + 1])
   local stored = redis.call('HGET', asof, 'v') or ''
   if lacks(asof, args, first) then return {'lost', stored} end
-  if stored > version then return {'newer', stored} end
-  -- Not by a call that comes late: what was lost since is not written again yet.
-  if ends then redis.call('HDEL', asof, 'lost_after') end
+  local newer = stored > version
   local follows = stored == previous or stored == version or (stored == '' and tonumber(previous) == 0)
-  if how == 'follow' and not follows then return {'other', stored} end
+  if how == 'follow' and not newer and not follows then return {'other', stored} end
+  note(asof, args, first)
+  if newer then return {'newer', stored} end
+  -- Not by a call that comes late: what was lost since is not written again yet.
+  if ends and at(asof) == args[first + 3] then redis.call('HDEL', asof, 'lost_after', 'again') end
   if how == 'replace' then
     for _, field in ipairs(redis.call('HKEYS', asof)) do
-      if field ~= 'v' and field ~= 'step' and field ~= 'lost_after' then redis.call('HDEL', asof, field) end
+      if field ~= 'v' and field ~= 'at' and field ~= 'again' and field ~= 'lost_after' then redis.call('HDEL', asof, field) end
     end
     if #keys > 1 then redis.call('DEL', unpack(keys, 2)) end
   end
-  redis.call('HDEL', asof, 'page')
-  if place(asof) < this then note_step(asof, this) end
   local now = now_ms()
   local frontiers = first + MARK + 3
   local i = frontiers + 2 * tonumber(args[first + MARK + 2])

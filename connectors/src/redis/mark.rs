@@ -2,20 +2,23 @@
 //!
 //! A server loses what it wrote last, never something in between: a replica that takes over, a log or a dump that is read
 //! at a restart, and a server that was emptied all hold what was written up to some moment. So it is enough that what is
-//! written last in each cut is a mark with the cut's version and step, and that each cut looks whether the mark holds at
-//! least those that it follows. Both are the cursor's, so nothing has to be remembered between two processes. The pages
-//! of a cut, which move no cursor, mark themselves by number, each naming the one before.
+//! written last in each cut is a mark with the cut's place (the process's generation, version, step), and that each cut
+//! looks whether the mark holds at least the place that it follows. That is the cursor's, so nothing has to be remembered
+//! between two processes; and as a process that repeats what the one before had written is higher than it all the same, the
+//! mark says what *it* has written. The pages of a cut, which move no cursor, mark themselves by number, each naming the
+//! one before.
 //!
 //! In a cluster each primary loses writes of its own, so each has a mark. Its name has a tag whose slot the primary has, so
 //! that the replica that takes over has it too. The ids and offsets of replication would tell a fail-over as well, but
 //! neither a server that was emptied nor, where there is no replica, a restart that lost nothing from one that did.
 //!
-//! `{job}:asof` is the mark of its server. It also says `lost_after` while a republication is under way, and cuts that
-//! know nothing of it are refused: if a crash took the cursor that did, it begins again.
+//! `{job}:asof` is the mark of its server. It also says `lost_after` while a republication is under way, and which cut
+//! began it. Cuts that know nothing of it, or continue another, are refused: if a crash took the cursor that did, it begins
+//! again.
 
 use super::functions::{Call, Operation};
 use super::member;
-use caudal_pipeline::ports::sink::Cut;
+use caudal_pipeline::ports::sink::{Cut, Place};
 use caudal_pipeline::time::Version;
 
 /// What became of a call that marks.
@@ -50,26 +53,25 @@ pub fn call(key: String, cut: &Cut) -> Call {
     Call { operation: Operation::Mark, keys: vec![key], arguments: arguments(cut).to_vec() }
 }
 
-/// The call that says that writes were lost.
-pub fn lost(key: String) -> Call {
-    Call { operation: Operation::Lost, keys: vec![key], arguments: vec![member::version_text(Version(0))] }
+/// The call that says that writes were lost, and which cut begins to give them again.
+pub fn lost(key: String, cut: &Cut) -> Call {
+    let arguments = vec![member::version_text(Version(0)), place_text(cut.place())];
+    Call { operation: Operation::Lost, keys: vec![key], arguments }
 }
 
 /// What a call says of earlier cuts and pages.
 pub fn arguments(cut: &Cut) -> [String; 6] {
-    let look = match cut.republished {
-        None => "check",
-        Some(republished) if republished.begins => "begins",
-        Some(_) => "continues",
-    };
+    let begun = cut.republished.map(|republished| place_text(republished.begun)).unwrap_or_default();
     let ends = if cut.republished.is_some_and(|republished| republished.ends) { "ends" } else { "" };
-    let place = |version, step: u32| format!("{}{step:010}", member::version_text(version));
-    let this_place = place(cut.version, cut.step);
+    let this_place = place_text(cut.place());
     let page = |number: u32| format!("{this_place}:{number}");
     let before = cut.page.checked_sub(1).map(page).unwrap_or_default();
     let this = if cut.more { page(cut.page) } else { String::new() };
-    let previous = place(cut.previous_version, cut.previous_step);
-    [look.to_owned(), ends.to_owned(), previous, this_place, before, this]
+    [begun, ends.to_owned(), place_text(cut.previous()), this_place, before, this]
+}
+
+fn place_text(place: Place) -> String {
+    format!("{:020}{}{:010}", place.generation, member::version_text(place.version), place.step)
 }
 
 #[cfg(test)]
@@ -90,7 +92,9 @@ mod tests {
     #[test]
     fn a_page_names_the_one_before() {
         let cut = |page, more, republished| Cut {
+            previous_generation: 1,
             previous_version: Version(4),
+            generation: 3,
             version: Version(9),
             step: 2,
             page,
@@ -99,11 +103,13 @@ mod tests {
             ..Cut::default()
         };
         let of = |cut: &Cut| arguments(cut).map(|argument| argument.trim_start_matches('0').to_owned());
-        assert_eq!(of(&cut(0, false, None)), ["check", "", "40000000000", "90000000002", "", ""]);
-        assert_eq!(of(&cut(0, true, None))[4..], ["", "90000000002:0"]);
-        assert_eq!(of(&cut(2, false, None))[4..], ["90000000002:1", ""]);
-        let republished = |begins, ends| Some(Republished { begins, ends });
-        assert_eq!(of(&cut(0, false, republished(true, true)))[..2], ["begins", "ends"]);
-        assert_eq!(of(&cut(0, false, republished(false, false)))[..2], ["continues", ""]);
+        let (previous, this) = ("100000000000000000040000000000", "300000000000000000090000000002");
+        assert_eq!(of(&cut(0, false, None)), ["", "", previous, this, "", ""]);
+        assert_eq!(of(&cut(0, true, None))[4..], [String::new(), format!("{this}:0")]);
+        assert_eq!(of(&cut(2, false, None))[4..], [format!("{this}:1"), String::new()]);
+        let begun = Place { generation: 3, version: Version(9), step: 2 };
+        assert_eq!(of(&cut(0, false, Some(Republished { begun, ends: true })))[..2], [this, "ends"]);
+        let begun = Place { generation: 1, version: Version(4), step: 0 };
+        assert_eq!(of(&cut(0, false, Some(Republished { begun, ends: false })))[..2], [previous, ""]);
     }
 }

@@ -71,9 +71,9 @@ impl RedisSink {
 
     /// Writes all of a cut; what is there already is left as it is.
     fn pass(&self, server: &mut Servers, cut: &Cut, calls: &[Call]) -> Result<(), SinkError> {
-        if cut.republished.is_some_and(|republished| republished.begins) {
+        if cut.begins() {
             // First of all: should we end now, whoever comes next finds that it has to begin.
-            let lost = mark::lost(keys::asof(&self.context.job));
+            let lost = mark::lost(keys::asof(&self.context.job), cut);
             server.run::<i64>("note a loss", &[lost])?;
         }
         for batch in batches(calls) {

@@ -111,7 +111,7 @@ impl Engine {
             phase: if replay.is_empty() { Phase::Live } else { Phase::Replaying },
             config,
             log,
-            ledger: Arc::new(ledger),
+            ledger: Arc::new(ledger.repeating(replay.back().map_or(loaded_at, |bind| bind.epoch))),
             commands,
             reports,
             threads: Some(threads),

@@ -77,6 +77,8 @@ pub struct Cursor {
     pub version: Version,
     /// Cuts since then that ended there too.
     pub step: u32,
+    /// The process that wrote there last.
+    pub generation: u64,
     /// The epoch's W, for each stream; empty before the first.
     pub watermarks: Vec<EventTime>,
     /// Views written only every so often: how far each is.
@@ -135,7 +137,7 @@ impl Cursor {
 
     /// Whether the next cut begins a republication.
     fn begins(&self) -> bool {
-        self.republication.as_ref().is_some_and(Republication::begins)
+        self.republication.as_ref().is_some_and(|of| of.begun().is_none())
     }
 
     /// Whether a view waits for its turn.
@@ -210,6 +212,10 @@ impl Follower {
             return self.page(ledger, between, &page.next, page.number).map(Some);
         }
         let Some(between) = self.between(ledger, cursor, false) else { return Ok(None) };
+        if cursor.epoch < ledger.repeats && ledger.repeats <= between.next.epoch {
+            // Up to here the board may have stayed as the process before wrote it, who gave views at other turns.
+            self.boards.clear();
+        }
         let first = Key::from_bytes(Vec::new());
         if let Some(found) = self.only_page(ledger, &between, &first)? {
             return Ok(Some(found));
@@ -240,7 +246,8 @@ impl Follower {
         let ((rules, every, dead_letters), snapshot) = ledger.snapshot(wanted)?;
         let (epoch, version, watermarks) = (snapshot.end, snapshot.info.opened, snapshot.info.watermarks.clone());
         let step = if epoch == cursor.epoch { cursor.step + 1 } else { 0 };
-        let next = Cursor { epoch, version, step, watermarks, every, events: epoch, republication: None, page: None };
+        let (generation, events) = (ledger.generation(), epoch);
+        let next = Cursor { epoch, version, step, generation, watermarks, every, events, republication: None, page: None };
         let from = Cursor { page: None, ..cursor.clone() };
         Some(Between { from, next, rules, dead_letters, snapshot, gone: BTreeMap::new() })
     }
@@ -320,6 +327,8 @@ impl Follower {
             to: between.next.epoch,
             version: between.next.version,
             previous_version: between.from.version,
+            generation: between.next.generation,
+            previous_generation: between.from.generation,
             step: between.next.step,
             previous_step: between.from.step,
             progress: self.progress(&between.snapshot.info),

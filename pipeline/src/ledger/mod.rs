@@ -46,7 +46,7 @@ pub struct EpochInfo {
 }
 
 /// All effects of an epoch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Which.
     pub epoch: Epoch,
@@ -132,6 +132,7 @@ impl Inner {
 pub struct Ledger {
     blobs: Arc<dyn Blobs>,
     generation: u64,
+    repeats: Epoch,
     inner: RwLock<Inner>,
 }
 
@@ -154,7 +155,17 @@ impl Ledger {
             let runs = if entry.events { &mut inner.event_runs } else { &mut inner.runs };
             runs.push(Arc::new(OpenRun { entry: entry.clone(), run }));
         }
-        Ok(Ledger { blobs, generation, inner: RwLock::new(inner) })
+        Ok(Ledger { blobs, generation, repeats: end, inner: RwLock::new(inner) })
+    }
+
+    /// The same, of a process that repeats epochs up to this one: stores may be as far already.
+    pub fn repeating(self, until: Epoch) -> Ledger {
+        Ledger { repeats: self.repeats.max(until), ..self }
+    }
+
+    /// The process that appends.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The last epoch appended.

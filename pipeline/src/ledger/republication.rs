@@ -16,7 +16,7 @@ use super::owed::{Effect, Passings, Rule};
 use super::scan::{Range, Snapshot};
 use super::table::Stored;
 use super::{EpochInfo, board};
-use crate::ports::sink::{Cut, Republished};
+use crate::ports::sink::{Cut, Place, Republished};
 use crate::run::RunError;
 use crate::time::{Epoch, EventTime, Version};
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,8 @@ pub struct Republication {
     version: Version,
     watermarks: Vec<EventTime>,
     every: Turns,
-    /// Where to go on; `None` before the cut that begins it.
-    next: Option<Vec<u8>>,
+    /// The cut that began it, and where to go on; `None` before that.
+    next: Option<(Place, Vec<u8>)>,
 }
 
 impl Republication {
@@ -41,9 +41,9 @@ impl Republication {
         Republication { epoch, version, watermarks, every, next: None }
     }
 
-    /// Whether the next cut begins it.
-    pub(super) fn begins(&self) -> bool {
-        self.next.is_none()
+    /// The cut that began it; `None` if the next one does.
+    pub fn begun(&self) -> Option<Place> {
+        self.next.as_ref().map(|(begun, _)| *begun)
     }
 
     /// The cursor as it stood.
@@ -79,22 +79,23 @@ impl Follower {
         next: &mut Cursor,
     ) -> Result<(), RunError> {
         let Some(of) = &cursor.republication else { return Ok(()) };
-        let mut republished = Republished { begins: of.begins(), ends: false };
+        let mut republished = Republished { begun: of.begun().unwrap_or(cut.place()), ends: false };
         if cut.more {
             // What is newly owed goes first.
             (cut.republished, next.republication) = (Some(republished), Some(of.clone()));
             return Ok(());
         }
-        let known = self.again.take().filter(|again| !of.begins() && again.epoch == of.epoch);
+        let known = self.again.take().filter(|again| of.next.is_some() && again.epoch == of.epoch);
         let Some(again) = known.or_else(|| self.again(ledger, of)) else {
             cut.republished = Some(Republished { ends: true, ..republished });
             return Ok(());
         };
-        let first = Key::from_bytes(of.next.clone().unwrap_or_default());
+        let first = Key::from_bytes(of.next.clone().map(|(_, key)| key).unwrap_or_default());
         let left = again.page(ledger, cut, &first, self.page_bytes_max)?;
         republished.ends = left.is_none();
         cut.republished = Some(republished);
-        next.republication = left.map(|key| Republication { next: Some(key.bytes().to_vec()), ..of.clone() });
+        let goes_on = |key: Key| Republication { next: Some((republished.begun, key.bytes().to_vec())), ..of.clone() };
+        next.republication = left.map(goes_on);
         self.again = next.republication.is_some().then_some(again);
         Ok(())
     }

@@ -7,6 +7,7 @@
 use crate::record::{DeadLetter, Event};
 use crate::time::{Epoch, EventTime, Version};
 use crate::value::{Cell, Value};
+use serde::{Deserialize, Serialize};
 
 /// What a reader of a store may rely on, after any number of repeats. Each connector states its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,18 @@ pub struct EventRow {
     pub event: Event,
 }
 
+/// Which of all cuts that a store was ever given. Those of one process follow each other; the next process may begin
+/// behind where the one before had come to, and writes the same again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The process that writes: each takes a higher one than all before it.
+    pub generation: u64,
+    /// The cut's version.
+    pub version: Version,
+    /// How many cuts before it had this version too.
+    pub step: u32,
+}
+
 /// What a sink writes in one go: everything due after `from` up to and including `to`. Reading all of it, a reader
 /// sees the job exactly as of `to`. A sink that was away gets it in pages, one cut each: all but the last say `more`,
 /// and hold rows and dead letters alone; the store's frontier and board move with the last.
@@ -122,10 +135,14 @@ pub struct Cut {
     pub version: Version,
     /// The version of `from`, which the board in the store must hold.
     pub previous_version: Version,
+    /// Which process gives it.
+    pub generation: u64,
+    /// Which process gave the cut before this one, with `previous_version`.
+    pub previous_generation: u64,
     /// How many cuts before this one ended at `to` too: a cut may begin where it ends, to give old rows again, or those of
-    /// views that had waited for their turn. With the version this says what of all cuts a store has.
+    /// views that had waited for their turn.
     pub step: u32,
-    /// The step of the cut that is written already, with `previous_version`.
+    /// The step of the cut before this one.
     pub previous_step: u32,
     /// Rows due, each with its newest value, ordered by (view, end, group, start); then, in the same order, rows that are
     /// written again.
@@ -147,11 +164,28 @@ pub struct Cut {
     pub republished: Option<Republished>,
 }
 
+impl Cut {
+    /// Which of all cuts this is.
+    pub fn place(&self) -> Place {
+        Place { generation: self.generation, version: self.version, step: self.step }
+    }
+
+    /// Which was written before it; the least if none was.
+    pub fn previous(&self) -> Place {
+        Place { generation: self.previous_generation, version: self.previous_version, step: self.previous_step }
+    }
+
+    /// Whether a republication begins here.
+    pub fn begins(&self) -> bool {
+        self.republished.is_some_and(|republished| republished.begun == self.place())
+    }
+}
+
 /// How far it is with giving everything again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Republished {
-    /// The first cut since the loss: `latest` is the newest row of every group.
-    pub begins: bool,
+    /// The first cut of this republication: its `latest` is the newest row of every group.
+    pub begun: Place,
     /// With this cut the store holds everything again.
     pub ends: bool,
 }

@@ -3,7 +3,7 @@
 use super::harness::Random;
 use caudal_pipeline::aggregate::Aggregate;
 use caudal_pipeline::decode::{Derivation, DerivationSpec};
-use caudal_pipeline::ledger::{Batch, Ledger};
+use caudal_pipeline::ledger::{Batch, Ledger, RunEntry};
 use caudal_pipeline::operators::collect::{Accepted, Collect, Counts, Effect, EpochPart, Retained};
 use caudal_pipeline::operators::{Combine, EpochOperator, Tick, Windows};
 use caudal_pipeline::plan::*;
@@ -19,6 +19,10 @@ use std::sync::Arc;
 pub struct Job {
     pub plan: Arc<Plan>,
     pub ledger: Ledger,
+    blobs: Arc<MemoryBlobs>,
+    generation: u64,
+    /// Every epoch so far, as it was bound.
+    bound: Vec<Batch>,
     pub lateness: Span,
     combine: Combine,
     windows: Windows,
@@ -88,11 +92,14 @@ impl Job {
     pub fn new() -> Job {
         let lateness = Span::seconds(60);
         let plan = Arc::new(plan(lateness));
-        let (save, part) = (SaveState::default(), Rc::new(RefCell::new(None)));
+        let (save, part, blobs) = (SaveState::default(), Rc::new(RefCell::new(None)), Arc::new(MemoryBlobs::default()));
         let to = part.clone();
         let send: Box<dyn FnMut(EpochPart)> = Box::new(move |part| *to.borrow_mut() = Some(part));
         Job {
-            ledger: Ledger::open(Arc::new(MemoryBlobs::default()), 1, Epoch(0), &[]).unwrap(),
+            ledger: Ledger::open(blobs.clone(), 1, Epoch(0), &[]).unwrap(),
+            blobs,
+            generation: 1,
+            bound: vec![],
             lateness,
             combine: Combine::new(&plan, 0),
             windows: Windows::new(
@@ -112,8 +119,26 @@ impl Job {
         }
     }
 
-    /// A few records, some of them late, and a watermark that follows, stands, or leaps.
+    /// Another process goes on, from what had been saved; what was bound since is repeated as it was.
+    pub fn crash(&mut self, saved: Epoch, runs: &[RunEntry]) {
+        self.generation += 1;
+        let ledger = Ledger::open(self.blobs.clone(), self.generation, saved, runs).unwrap();
+        self.ledger = ledger.repeating(self.bound.last().map_or(Epoch(0), |batch| batch.epoch));
+    }
+
+    /// The next epoch: one that was bound before a crash, or a new one.
     pub fn epoch(&mut self, random: &mut Random) {
+        let next = self.ledger.end().next();
+        if !self.bound.iter().any(|batch| batch.epoch == next) {
+            let batch = self.new_epoch(random);
+            self.bound.push(batch);
+        }
+        let batch = self.bound.iter().find(|batch| batch.epoch == next).expect("it is bound");
+        self.ledger.append(batch.clone());
+    }
+
+    /// A few records, some of them late, and a watermark that follows, stands, or leaps.
+    fn new_epoch(&mut self, random: &mut Random) -> Batch {
         self.epoch = self.epoch.next();
         self.opened = Version(self.opened.0 + 100_000 + random.below(1_400_000) as i64);
         let mut records: Vec<Record> = (0..random.below(6)).map(|_| self.record(random)).collect();
@@ -136,8 +161,7 @@ impl Job {
             after: [self.watermark].into(),
             save: Save::Nothing,
         };
-        let batch = self.run(&tick, records);
-        self.ledger.append(batch);
+        self.run(&tick, records)
     }
 
     fn run(&mut self, tick: &Tick, mut records: Vec<Record>) -> Batch {

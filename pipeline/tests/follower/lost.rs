@@ -1,24 +1,25 @@
 //! A store that goes back: what it was given is given again, as it was, beside what is newly owed, and nothing old stays.
 //!
 //! The store keeps the newest version of each row, as Redis does, and now and then becomes what it was some cuts before,
-//! or nothing. Once the cursor says that a republication is over, it holds what the model says that it was given.
+//! or nothing. Now and then the job goes back too, to what was saved, and repeats what it had written beyond. Once the
+//! cursor says that a republication is over, the store holds what the model says that it was given.
 
 use super::history::{Due, History};
 use super::job::Job;
 use caudal_pipeline::group::Group;
-use caudal_pipeline::ledger::{Cursor, Emission, Follower, Keep, Kept};
-use caudal_pipeline::ports::sink::{Cut, Row, RowState};
-use caudal_pipeline::time::{Epoch, EventTime, Span, Version};
+use caudal_pipeline::ledger::{Cursor, Emission, Follower, Keep, Kept, Republication, RunEntry};
+use caudal_pipeline::ports::sink::{Cut, Place, Row, RowState};
+use caudal_pipeline::time::{Epoch, EventTime, Span};
 use std::collections::BTreeMap;
 
 use super::harness::{Random, seed};
 
 const TRIALS: u64 = 10;
+/// Seeds that failed. The first: the board of a view that is given every so often stayed as the process before had left
+/// it. The others: a restored cursor went on with one republication while the store waited for another.
+const KEPT: [u64; 3] = [6_007, 100_824, 103_431];
 const EPOCHS: u64 = 60;
 const PAGE_BYTES: usize = 300;
-
-/// Version and step of a cut.
-type Place = (Version, u32);
 
 #[derive(Clone, Default)]
 struct Store {
@@ -28,25 +29,34 @@ struct Store {
     mark: Place,
     /// Of the cut after that one, this page.
     page: Option<(Place, u32)>,
+    /// A republication is under way that began with this cut.
+    again: Option<Place>,
+    /// What the board is as of.
+    shown: Epoch,
 }
 
 impl Store {
     /// Whether it lacks what was written before this cut, by its mark alone.
     fn lacks(&self, cut: &Cut) -> bool {
-        let this = (cut.version, cut.step);
-        let follows = cut.republished.is_some_and(|republished| republished.begins)
-            || self.mark >= (cut.previous_version, cut.previous_step);
+        let this = cut.place();
+        let follows = match cut.republished {
+            _ if cut.begins() => true,
+            Some(of) => self.again.is_none_or(|again| again == of.begun) && self.mark >= cut.previous(),
+            None => self.again.is_none() && self.mark >= cut.previous(),
+        };
         let before = cut.page.checked_sub(1).map(|page| (this, page));
         let page_follows = before.is_none() || self.mark >= this || self.page == before || self.page == Some((this, cut.page));
         !follows || !page_follows
     }
 
     fn write(&mut self, cut: &Cut) {
-        let this = (cut.version, cut.step);
+        let this = cut.place();
+        let begins = cut.begins();
+        self.again = if begins { Some(this) } else { self.again };
         if cut.more {
             self.page = Some((this, cut.page));
         } else {
-            (self.mark, self.page) = (self.mark.max(this), None);
+            (self.mark, self.page) = (if begins { this } else { self.mark.max(this) }, None);
         }
         for row in &cut.rows {
             let known = self.rows.entry((row.view, Group::of(&row.group), row.start)).or_insert_with(|| row.clone());
@@ -54,7 +64,12 @@ impl Store {
                 *known = row.clone();
             }
         }
-        if cut.republished.is_some_and(|republished| republished.begins) && !cut.more {
+        if cut.more || self.shown > cut.to {
+            return;
+        }
+        self.shown = cut.to;
+        self.again = self.again.filter(|_| !cut.republished.is_some_and(|republished| republished.ends));
+        if begins {
             self.board.clear();
         }
         for latest in &cut.latest {
@@ -74,6 +89,10 @@ struct Sink {
     store: Store,
     /// What the store was, some cuts ago.
     earlier: Vec<Store>,
+    /// So many of them are from before this process, or this start.
+    others: usize,
+    /// Up to here those may have written.
+    reached: Epoch,
     losses: usize,
     /// What was written and counted is gone, and no cut has come since.
     lost: bool,
@@ -91,6 +110,8 @@ impl Sink {
             cursor,
             store,
             earlier,
+            others: 1,
+            reached: Epoch(0),
             losses: 0,
             lost: false,
             found: 0,
@@ -101,7 +122,7 @@ impl Sink {
     /// Writes a cut, or a page of one, if anything is owed.
     fn step(&mut self, job: &Job, random: &mut Random) -> bool {
         let Some((cut, next)) = self.follower.cut(&job.ledger, &self.cursor).unwrap() else { return false };
-        let begins = cut.republished.is_some_and(|republished| republished.begins);
+        let begins = cut.begins();
         let lacks = self.store.lacks(&cut);
         assert!(lacks == self.lost || begins, "lost: {}, and the mark says {lacks}", self.lost);
         self.lost = false;
@@ -118,6 +139,8 @@ impl Sink {
         self.repeated += cut.rows.iter().filter(|row| row.version <= cut.previous_version).count();
         self.cursor = next;
         self.earlier.push(self.store.clone());
+        // It ended before the store's board had come so far: it is told to begin anew.
+        self.lost = self.lacks_before_the_first_cut();
         true
     }
 
@@ -125,22 +148,47 @@ impl Sink {
     fn lose(&mut self, random: &mut Random) {
         let from = if random.chance(50) { self.earlier.len().saturating_sub(4) } else { 0 };
         let kept = from + random.below((self.earlier.len() - from) as u64) as usize;
-        self.lost |= kept + 1 < self.earlier.len();
+        let ours = self.earlier.len() - self.others;
+        self.lost |= kept + 1 < self.earlier.len() && ours > 0;
         self.earlier.truncate(kept + 1);
+        self.others = self.others.min(kept + 1);
         self.store = self.earlier[kept].clone();
+        self.lost |= self.lacks_before_the_first_cut();
         self.losses += 1;
+    }
+
+    /// What this process writes next says so, whatever it is.
+    fn lacks_before_the_first_cut(&self) -> bool {
+        let cursor = &self.cursor;
+        let place = Place { generation: cursor.generation, version: cursor.version, step: cursor.step };
+        let goes_on = cursor.republication.as_ref().map(Republication::begun);
+        let other = self.store.again.is_some_and(|again| goes_on.is_none_or(|begun| begun != Some(again)));
+        goes_on != Some(None) && (self.store.mark < place || other)
     }
 
     fn restart(&mut self, job: &Job) {
         self.follower = follower(job, self.emission);
         self.cursor = postcard::from_bytes(&postcard::to_stdvec(&self.cursor).unwrap()).unwrap();
         // Pages come again from the first.
-        self.lost &= self.store.mark < (self.cursor.version, self.cursor.step);
+        self.others = self.earlier.len();
+        self.lost &= self.lacks_before_the_first_cut();
+    }
+
+    /// Another process goes on from what was saved.
+    fn crash(&mut self, job: &Job, saved: &Cursor, reached: Epoch) {
+        self.earlier.push(self.store.clone());
+        (self.others, self.reached) = (self.earlier.len(), self.reached.max(reached));
+        (self.follower, self.cursor) = (follower(job, self.emission), saved.clone());
+        self.lost = self.lacks_before_the_first_cut();
     }
 
     fn compare(&self, history: &History, context: &str) {
         for view in 0..history.plan.views.len() {
             let to = self.cursor.every.get(&(view as u32)).map_or(self.cursor.epoch, |(epoch, _)| *epoch);
+            if to < self.reached {
+                // It may hold newer rows, of the process before.
+                continue;
+            }
             let due = match (self.emission, history.unwindowed(view)) {
                 (Emission::OnComplete, false) => Due::Complete { after: Epoch(0) },
                 (Emission::OnFinal, false) => Due::Final { after: Epoch(0) },
@@ -163,6 +211,9 @@ impl Sink {
     }
 }
 
+/// A checkpoint: its epoch, and what of the ledger and of the sinks it holds.
+type Saved = (Epoch, Vec<RunEntry>, Vec<Cursor>);
+
 fn follower(job: &Job, emission: Emission) -> Follower {
     let kept = |view| Kept { view, emission, retain: None, board_groups_max: 100 };
     let kept = (0..job.plan.views.len() as u32).map(kept).collect();
@@ -177,6 +228,7 @@ fn trial(seed: u64) -> [usize; 3] {
     let every = Emission::Every(Span::seconds(3));
     let modes = [Emission::OnUpdate, every, Emission::OnComplete, Emission::OnFinal];
     let mut sinks: Vec<Sink> = modes.into_iter().map(|emission| Sink::new(&job, emission)).collect();
+    let mut saved: Vec<Saved> = vec![(Epoch(0), vec![], vec![Cursor::default(); sinks.len()])];
     for n in 0..EPOCHS {
         job.epoch(&mut random);
         history.take(&job.ledger);
@@ -200,8 +252,16 @@ fn trial(seed: u64) -> [usize; 3] {
             }
         }
         if random.chance(15) {
+            let cursors = sinks.iter().map(|sink| sink.cursor.clone()).collect();
             job.ledger.freeze();
-            job.ledger.seal(&Keep::default()).unwrap();
+            saved.push((job.ledger.end(), job.ledger.seal(&Keep::default()).unwrap(), cursors));
+        }
+        if random.chance(5) {
+            saved.truncate(saved.len() - usize::from(saved.len() > 1 && random.chance(30)));
+            let (epoch, runs, cursors) = saved.last().expect("the beginning is");
+            let reached = job.ledger.end();
+            job.crash(*epoch, runs);
+            sinks.iter_mut().zip(cursors).for_each(|(sink, cursor)| sink.crash(&job, cursor, reached));
         }
     }
     for sink in &mut sinks {
@@ -215,10 +275,11 @@ fn trial(seed: u64) -> [usize; 3] {
 #[test]
 fn a_store_that_goes_back_holds_everything_again() {
     let seed = seed(9_000);
-    let trials: Vec<[usize; 3]> = (seed..seed + TRIALS).map(trial).collect();
+    let trials: Vec<[usize; 3]> = KEPT.into_iter().chain(seed..seed + TRIALS).map(trial).collect();
     let [compared, repeated, found] = [0, 1, 2].map(|at| trials.iter().map(|trial| trial[at]).sum::<usize>());
     println!(
-        "{TRIALS} runs of {EPOCHS} epochs: {found} losses found, compared {compared} times after, {repeated} rows written again"
+        "{} runs of {EPOCHS} epochs: {found} losses found, compared {compared} times after, {repeated} rows written again",
+        trials.len()
     );
     assert!(compared > 100 && repeated > 1_000 && found > 20);
 }
