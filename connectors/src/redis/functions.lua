@@ -102,8 +102,8 @@ end
 -- for none; its own if it begins), whether that ends ('ends' or ''), the place it follows, its own place, the page before it
 -- ('' for none), and this page ('' when it is the last). A place is the writer's generation (20 digits), the version (19),
 -- and the step of the cut among those of that version (10). A mark is a hash: at, the place of the newest cut that was
--- written whole; page, the last page of one that was not; and while lost rows are written again, lost_after, from which
--- version on they were lost, and again, the place of the cut that began.
+-- written whole; page, the last page of one that was not; again, the place of the cut that began to write lost rows again, as
+-- long as that lasts. And for readers lost_after, from which version on they were lost, until the frontiers are as far too.
 local MARK = 6
 local GENERATION, VERSION = 20, 19
 
@@ -117,22 +117,39 @@ local function at(key)
   return redis.call('HGET', key, 'at') or ''
 end
 
--- Says that a cut is written whole. One that begins everything anew counts for all that was before, whoever wrote it.
+local function generation_of(place)
+  return string.sub(place, 1, GENERATION)
+end
+
+-- Whether the writer follows on what another process wrote: its mark is put where it begins, whatever is there.
+local function takes_over(args, first)
+  return generation_of(args[first + 2]) ~= generation_of(args[first + 3])
+end
+
+-- Whether the writer comes late: another process has taken over and looks after losses.
+local function is_over(key, args, first)
+  return not takes_over(args, first) and generation_of(at(key)) > generation_of(args[first + 3])
+end
+
+-- Says that a cut is written whole.
 local function note(key, args, first)
-  local begun, previous, this = args[first], args[first + 2], args[first + 3]
+  local ends, this = args[first + 1] == 'ends', args[first + 3]
+  if takes_over(args, first) or at(key) < this then redis.call('HSET', key, 'at', this) end
   redis.call('HDEL', key, 'page')
-  if begun == this or tonumber(previous) == 0 or at(key) < this then redis.call('HSET', key, 'at', this) end
+  -- Not by a call that comes late: what was lost since is not written again yet.
+  if ends and at(key) == this then redis.call('HDEL', key, 'again') end
 end
 
 -- Whether what the writer was told is written is not there: the server has gone back.
 local function lacks(key, args, first)
+  if is_over(key, args, first) then return false end
   local begun, previous, this, before, page = args[first], args[first + 2], args[first + 3], args[first + 4], args[first + 5]
   local stored = at(key)
   if begun ~= this then
     if (redis.call('HGET', key, 'again') or begun) ~= begun then return true end
     if tonumber(previous) > 0 and stored < previous then return true end
   end
-  if before == '' or stored >= this then return false end
+  if before == '' or stored == this or (stored > this and not takes_over(args, first)) then return false end
   local marked = redis.call('HGET', key, 'page') or ''
   return marked ~= before and (page == '' or marked ~= page)
 end
@@ -146,11 +163,15 @@ local function mark(keys, args, first)
   return {'written', stored}
 end
 
--- lost: the frontiers' key; then a version of nothing, and the place of the cut that begins to write them again. Says from
--- which version on writes were lost, unless it is said already.
+-- lost: a mark's key; then what is said above, and 'readers' if it is the frontiers' key. Says which cut begins to write lost
+-- rows again, and to readers from which version on they were lost, unless that is said already.
 local function lost(keys, args, first)
-  redis.call('HSETNX', keys[1], 'lost_after', redis.call('HGET', keys[1], 'v') or args[first])
-  redis.call('HSET', keys[1], 'again', args[first + 1])
+  local key = keys[1]
+  if is_over(key, args, first) then return 0 end
+  redis.call('HSET', key, 'again', args[first + 3])
+  if args[first + MARK] == 'readers' then
+    redis.call('HSETNX', key, 'lost_after', redis.call('HGET', key, 'v') or string.rep('0', VERSION))
+  end
   return 1
 end
 
@@ -159,18 +180,18 @@ end
 -- view, group, expires or '', member or '') for each newest row.
 -- Returns what became of it (written | other | newer | lost) and the version that was stored.
 local function board(keys, args, first)
-  local asof, ends = keys[1], args[first + 1] == 'ends'
+  local asof = keys[1]
   local previous, version = version_at(args[first + 2]), version_at(args[first + 3])
   local how, limit = args[first + MARK], tonumber(args[first + MARK + 1])
   local stored = redis.call('HGET', asof, 'v') or ''
-  if lacks(asof, args, first) then return {'lost', stored} end
+  if lacks(asof, args, first) then return {'lost', version_at(at(asof))} end
   local newer = stored > version
   local follows = stored == previous or stored == version or (stored == '' and tonumber(previous) == 0)
   if how == 'follow' and not newer and not follows then return {'other', stored} end
   note(asof, args, first)
   if newer then return {'newer', stored} end
-  -- Not by a call that comes late: what was lost since is not written again yet.
-  if ends and at(asof) == args[first + 3] then redis.call('HDEL', asof, 'lost_after', 'again') end
+  local is_last = at(asof) == args[first + 3]
+  if is_last and redis.call('HEXISTS', asof, 'again') == 0 then redis.call('HDEL', asof, 'lost_after') end
   if how == 'replace' then
     for _, field in ipairs(redis.call('HKEYS', asof)) do
       if field ~= 'v' and field ~= 'at' and field ~= 'again' and field ~= 'lost_after' then redis.call('HDEL', asof, field) end

@@ -4,22 +4,22 @@
 //! at a restart, and a server that was emptied all hold what was written up to some moment. So it is enough that what is
 //! written last in each cut is a mark with the cut's place (the process's generation, version, step), and that each cut
 //! looks whether the mark holds at least the place that it follows. That is the cursor's, so nothing has to be remembered
-//! between two processes; and as a process that repeats what the one before had written is higher than it all the same, the
-//! mark says what *it* has written. The pages of a cut, which move no cursor, mark themselves by number, each naming the
-//! one before.
+//! between two processes. The first cut of a process puts the mark where it is itself, also behind where the process before
+//! had come to; the generation goes first in a place, so that whoever is late moves it no more. So from then on the mark
+//! speaks of what this process has written. The pages of a cut, which move no cursor, mark themselves by number, each naming
+//! the one before.
 //!
 //! In a cluster each primary loses writes of its own, so each has a mark. Its name has a tag whose slot the primary has, so
 //! that the replica that takes over has it too. The ids and offsets of replication would tell a fail-over as well, but
 //! neither a server that was emptied nor, where there is no replica, a restart that lost nothing from one that did.
 //!
-//! `{job}:asof` is the mark of its server. It also says `lost_after` while a republication is under way, and which cut
-//! began it. Cuts that know nothing of it, or continue another, are refused: if a crash took the cursor that did, it begins
-//! again.
+//! `{job}:asof` is the mark of its server. While a republication is under way each mark also says which cut began it, in
+//! `again`. Cuts that know nothing of it, or continue another, are refused: if a crash took the cursor that did, it begins
+//! anew. On the board readers see `lost_after` until it has ended and the frontiers are as far as it.
 
 use super::functions::{Call, Operation};
 use super::member;
 use caudal_pipeline::ports::sink::{Cut, Place};
-use caudal_pipeline::time::Version;
 
 /// What became of a call that marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Outcome {
     Other(String),
     /// Refused: the board is newer already.
     Newer(String),
-    /// Refused: this is the version up to which earlier cuts are there.
+    /// Refused: this is the version up to which the process's cuts are there, or cuts of another were.
     Lost(String),
 }
 
@@ -53,9 +53,10 @@ pub fn call(key: String, cut: &Cut) -> Call {
     Call { operation: Operation::Mark, keys: vec![key], arguments: arguments(cut).to_vec() }
 }
 
-/// The call that says that writes were lost, and which cut begins to give them again.
-pub fn lost(key: String, cut: &Cut) -> Call {
-    let arguments = vec![member::version_text(Version(0)), place_text(cut.place())];
+/// The call that says to a mark that this cut begins to give again what was lost, and on the board to readers too.
+pub fn lost(key: String, cut: &Cut, readers: bool) -> Call {
+    let told = if readers { "readers" } else { "" };
+    let arguments = arguments(cut).into_iter().chain([told.to_owned()]).collect();
     Call { operation: Operation::Lost, keys: vec![key], arguments }
 }
 
@@ -78,6 +79,7 @@ fn place_text(place: Place) -> String {
 mod tests {
     use super::*;
     use caudal_pipeline::ports::sink::Republished;
+    use caudal_pipeline::time::Version;
 
     #[test]
     fn replies_are_read() {

@@ -73,8 +73,10 @@ impl RedisSink {
     fn pass(&self, server: &mut Servers, cut: &Cut, calls: &[Call]) -> Result<(), SinkError> {
         if cut.begins() {
             // First of all: should we end now, whoever comes next finds that it has to begin.
-            let lost = mark::lost(keys::asof(&self.context.job), cut);
-            server.run::<i64>("note a loss", &[lost])?;
+            let job = &self.context.job;
+            let marks = server.tags().into_iter().map(|tag| mark::lost(keys::mark(job, tag), cut, false));
+            let lost: Vec<Call> = marks.chain([mark::lost(keys::asof(job), cut, true)]).collect();
+            server.run::<i64>("note a loss", &lost)?;
         }
         for batch in batches(calls) {
             server.run::<i64>("write rows", batch)?;
@@ -143,12 +145,12 @@ impl RedisSink {
     }
 
     fn lost(&self, cut: &Cut, stored: &str) -> SinkError {
-        let holds = if stored.is_empty() { "nothing of this job" } else { stored };
-        SinkError::Lost(format!(
-            "{} has lost writes: it holds {holds}, and {} was written",
-            self.config.place(),
-            cut.previous_version.0
-        ))
+        let (place, written) = (self.config.place(), cut.previous_version.0);
+        SinkError::Lost(match stored.parse::<i64>() {
+            Err(_) => format!("{place} has lost writes: it holds nothing of this job, and {written} was written"),
+            Ok(stored) if stored < written => format!("{place} has lost writes: it holds {stored}, and {written} was written"),
+            Ok(_) => format!("{place} has lost writes: what was lost is not, or not all of it, written again"),
+        })
     }
 }
 

@@ -124,10 +124,20 @@ fn what_a_process_repeats_is_missed_although_the_one_before_was_further() {
     let anew = begins(by(2, 2, cut(8, 9, vec![])), false);
     sink.write(&anew).unwrap();
     let late = by(1, 1, cut(9, 10, vec![]));
+    sink.write(&begins(late.clone(), false)).unwrap();
+    assert_eq!(asof(&job, "again"), place(2, 9, 0));
     sink.write(&goes_on(&anew, late, true)).unwrap();
     assert_ne!(asof(&job, "lost_after"), "");
     sink.write(&goes_on(&anew, by(2, 2, cut(9, 11, vec![])), true)).unwrap();
     assert_eq!((asof(&job, "at"), asof(&job, "lost_after")), (place(2, 11, 0), String::new()));
+
+    // It is given again before the frontiers are where they were: that is not done twice, and readers are told until then.
+    cli(&["HSET", &format!("{{{job}}}:asof"), "v", &v(20), "at", &place(1, 9, 0)]);
+    sink.write(&begins(by(2, 2, cut(11, 12, vec![])), true)).unwrap();
+    sink.write(&by(2, 2, cut(12, 13, vec![]))).unwrap();
+    assert_eq!((asof(&job, "at"), asof(&job, "lost_after")), (place(2, 13, 0), v(20)));
+    sink.write(&by(2, 2, cut(13, 21, vec![]))).unwrap();
+    assert_eq!((asof(&job, "v"), asof(&job, "lost_after")), (v(21), String::new()));
 }
 
 #[test]
@@ -139,6 +149,16 @@ fn a_job_that_begins_anew_is_not_measured_by_the_one_before() {
     sink.write(&Cut { generation: 1, ..cut(0, 6, vec![row("b", 1, 6)]) }).unwrap();
     assert_eq!((asof(&job, "v"), asof(&job, "at")), (v(6), place(1, 6, 0)));
     assert_lost(&mut sink, &Cut { previous_generation: 1, generation: 1, ..cut(7, 8, vec![]) });
+
+    // It was put back from a copy, to before processes that came later.
+    cli(&["HSET", &format!("{{{job}}}:asof"), "at", &place(9, 6, 0)]);
+    let by = |previous_generation, cut| Cut { previous_generation, generation: 3, ..cut };
+    let page = |number, more| Cut { page: number, more, latest: vec![], ..by(1, cut(6, 9, vec![])) };
+    sink.write(&page(0, true)).unwrap();
+    assert_lost(&mut sink, &page(2, false));
+    sink.write(&page(1, false)).unwrap();
+    assert_eq!(asof(&job, "at"), place(3, 9, 0));
+    assert_lost(&mut sink, &by(3, cut(10, 11, vec![])));
 }
 
 #[test]

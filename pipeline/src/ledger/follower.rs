@@ -161,6 +161,8 @@ pub struct Follower {
     pub(super) again: Option<Again>,
     /// The cursor of the last cut: whoever comes with it has written that cut.
     offered: Option<Cursor>,
+    /// What a process before had written is repeated.
+    repeated: bool,
 }
 
 impl Follower {
@@ -177,6 +179,7 @@ impl Follower {
             paged: None,
             again: None,
             offered: None,
+            repeated: false,
         }
     }
 
@@ -212,9 +215,10 @@ impl Follower {
             return self.page(ledger, between, &page.next, page.number).map(Some);
         }
         let Some(between) = self.between(ledger, cursor, false) else { return Ok(None) };
-        if cursor.epoch < ledger.repeats && ledger.repeats <= between.next.epoch {
+        if !self.repeated && ledger.repeated_until <= between.next.epoch {
             // Up to here the board may have stayed as the process before wrote it, who gave views at other turns.
             self.boards.clear();
+            self.repeated = true;
         }
         let first = Key::from_bytes(Vec::new());
         if let Some(found) = self.only_page(ledger, &between, &first)? {

@@ -132,7 +132,8 @@ impl Inner {
 pub struct Ledger {
     blobs: Arc<dyn Blobs>,
     generation: u64,
-    repeats: Epoch,
+    /// Stores may be as far as this already.
+    repeated_until: Epoch,
     inner: RwLock<Inner>,
 }
 
@@ -155,12 +156,12 @@ impl Ledger {
             let runs = if entry.events { &mut inner.event_runs } else { &mut inner.runs };
             runs.push(Arc::new(OpenRun { entry: entry.clone(), run }));
         }
-        Ok(Ledger { blobs, generation, repeats: end, inner: RwLock::new(inner) })
+        Ok(Ledger { blobs, generation, repeated_until: end, inner: RwLock::new(inner) })
     }
 
-    /// The same, of a process that repeats epochs up to this one: stores may be as far already.
+    /// The same, of a process that repeats epochs up to this one.
     pub fn repeating(self, until: Epoch) -> Ledger {
-        Ledger { repeats: self.repeats.max(until), ..self }
+        Ledger { repeated_until: until, ..self }
     }
 
     /// The process that appends.

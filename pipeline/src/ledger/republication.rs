@@ -92,6 +92,8 @@ impl Follower {
         };
         let first = Key::from_bytes(of.next.clone().map(|(_, key)| key).unwrap_or_default());
         let left = again.page(ledger, cut, &first, self.page_bytes_max)?;
+        // Rows that changed between the cut's snapshot and this one go out with the next cut: only then is it over.
+        let left = left.or_else(|| (again.snapshot.end > cut.to).then(|| again.after_all()));
         republished.ends = left.is_none();
         cut.republished = Some(republished);
         let goes_on = |key: Key| Republication { next: Some((republished.begun, key.bytes().to_vec())), ..of.clone() };
@@ -121,6 +123,11 @@ impl Follower {
 }
 
 impl Again {
+    /// Where nothing is left.
+    fn after_all(&self) -> Key {
+        Key::rows_after(self.rules.last().map_or(0, |rule| rule.view))
+    }
+
     /// Adds rows from a key on, until they are `bytes_max` or more; returns the key to go on at.
     fn page(&self, ledger: &Ledger, cut: &mut Cut, first: &Key, bytes_max: usize) -> Result<Option<Key>, RunError> {
         let mut passings = Passings::new(ledger, self.epoch, self.epoch);

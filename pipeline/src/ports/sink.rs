@@ -114,7 +114,7 @@ pub struct EventRow {
 /// behind where the one before had come to, and writes the same again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
-    /// The process that writes: each takes a higher one than all before it.
+    /// The process that writes: each takes a higher one than those before it on the same state.
     pub generation: u64,
     /// The cut's version.
     pub version: Version,

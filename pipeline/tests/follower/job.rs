@@ -20,7 +20,7 @@ pub struct Job {
     pub plan: Arc<Plan>,
     pub ledger: Ledger,
     blobs: Arc<MemoryBlobs>,
-    generation: u64,
+    pub generation: u64,
     /// Every epoch so far, as it was bound.
     bound: Vec<Batch>,
     pub lateness: Span,
@@ -120,8 +120,8 @@ impl Job {
     }
 
     /// Another process goes on, from what had been saved; what was bound since is repeated as it was.
-    pub fn crash(&mut self, saved: Epoch, runs: &[RunEntry]) {
-        self.generation += 1;
+    pub fn crash(&mut self, saved: Epoch, runs: &[RunEntry], generation: u64) {
+        self.generation = generation;
         let ledger = Ledger::open(self.blobs.clone(), self.generation, saved, runs).unwrap();
         self.ledger = ledger.repeating(self.bound.last().map_or(Epoch(0), |batch| batch.epoch));
     }
