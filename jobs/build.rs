@@ -18,7 +18,9 @@ const PLACES: [&str; 7] = [
 ];
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    // Of this run: checkouts that share a target folder share this program too.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate lies");
+    let root = Path::new(&here).parent().expect("the crate lies in the workspace");
     for place in PLACES {
         println!("cargo::rerun-if-changed={}", root.join(place).display());
     }
