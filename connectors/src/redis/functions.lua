@@ -133,10 +133,11 @@ end
 
 -- Says that a cut is written whole.
 local function note(key, args, first)
+  if is_over(key, args, first) then return end
   local ends, this = args[first + 1] == 'ends', args[first + 3]
   if takes_over(args, first) or at(key) < this then redis.call('HSET', key, 'at', this) end
   redis.call('HDEL', key, 'page')
-  -- Not by a call that comes late: what was lost since is not written again yet.
+  -- Not by a call that a later one has overtaken: what was lost since is not written again yet.
   if ends and at(key) == this then redis.call('HDEL', key, 'again') end
 end
 
@@ -159,7 +160,11 @@ local function mark(keys, args, first)
   local key, page = keys[1], args[first + 5]
   local stored = version_at(at(key))
   if lacks(key, args, first) then return {'lost', stored} end
-  if page ~= '' then redis.call('HSET', key, 'page', page) else note(key, args, first) end
+  if page == '' then
+    note(key, args, first)
+  elseif not is_over(key, args, first) then
+    redis.call('HSET', key, 'page', page)
+  end
   return {'written', stored}
 end
 
@@ -204,7 +209,8 @@ local function board(keys, args, first)
   local groups_at = i
   local hashes = {}
   while i <= #args do
-    local key, view, group, expires, member = keys[tonumber(args[i])], args[i + 1], args[i + 2], tonumber(args[i + 3]), args[i + 4]
+    local key, view, group = keys[tonumber(args[i])], args[i + 1], args[i + 2]
+    local expires, member = tonumber(args[i + 3]), args[i + 4]
     local hash = hashes[key]
     if not hash then
       hash = {before = redis.call('PTTL', key), fields = redis.call('HLEN', key), longest = 0, endless = false}

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 const CODE: &str = include_str!("functions.lua");
 
 /// Changes when arguments or replies do.
-const CALLING_VERSION: u32 = 1;
+const CALLING_VERSION: u32 = 2;
 
 /// What can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

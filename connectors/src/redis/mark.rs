@@ -5,8 +5,9 @@
 //! written last in each cut is a mark with the cut's place (the process's generation, version, step), and that each cut
 //! looks whether the mark holds at least the place that it follows. That is the cursor's, so nothing has to be remembered
 //! between two processes. The first cut of a process puts the mark where it is itself, also behind where the process before
-//! had come to; the generation goes first in a place, so that whoever is late moves it no more. So from then on the mark
-//! speaks of what this process has written. The pages of a cut, which move no cursor, mark themselves by number, each naming
+//! had come to; the generation goes first in a place, so that whoever is late moves it no more, but for a first
+//! cut of its own: that looks like a loss, and rows are written again for nothing. So from then on the mark speaks of what
+//! this process has written. The pages of a cut, which move no cursor, mark themselves by number, each naming
 //! the one before.
 //!
 //! In a cluster each primary loses writes of its own, so each has a mark. Its name has a tag whose slot the primary has, so

@@ -4,8 +4,8 @@
 //! wind-farm:per_minute:{north}        ZSET  score window start (ms), member JSON: one a window
 //! wind-farm:per_minute:groups:0 … 15  ZSET  score newest window end (ms), member group
 //! {wind-farm}:latest:per_minute       HASH  group → newest row
-//! {wind-farm}:asof                    HASH  v, epoch, complete_until:<view>, final_until:<view>
-//! wind-farm::written:{0}              HASH  v: in a cluster, one on each primary
+//! {wind-farm}:asof                    HASH  v, epoch, complete_until:<view>, final_until:<view>; at, page, again
+//! wind-farm::written:{0}              HASH  at, page, again: in a cluster, one on each primary
 //! ```
 //!
 //! # What is written
@@ -28,10 +28,11 @@
 //! # Losses
 //!
 //! Redis forgets: a replica that takes over lacks what had not reached it, a server that restarts what it had not written
-//! down. A board that is older than what the cut follows shows it, and the cut is refused as
+//! down. A mark that is behind what the cut follows shows it, and the cut is refused as
 //! [`SinkError::Lost`](caudal_pipeline::ports::sink::SinkError::Lost); [`mark`] says why that is enough. Then the whole
-//! board is written in one call, and every row that the ledger keeps again, with the version it had. Until that ends,
-//! `{job}:asof` has `lost_after`: rows by group that were written after this version may be old.
+//! board is written in one call, and every row that the ledger keeps again, with the version it had. Until that
+//! has ended, and the frontiers are as far as before, `{job}:asof` has `lost_after`: rows by group that were written after
+//! this version may be old.
 //!
 //! A row is gone from its key once it has expired, and the key once its last row has. The index forgets a group when
 //! event time has passed its newest window's retention. `truncated:<view>` in `{job}:asof` marks a board hash that

@@ -149,7 +149,7 @@ impl RedisSink {
         SinkError::Lost(match stored.parse::<i64>() {
             Err(_) => format!("{place} has lost writes: it holds nothing of this job, and {written} was written"),
             Ok(stored) if stored < written => format!("{place} has lost writes: it holds {stored}, and {written} was written"),
-            Ok(_) => format!("{place} has lost writes: what was lost is not, or not all of it, written again"),
+            Ok(_) => format!("{place} has lost writes: it does not hold all that was written up to {written}"),
         })
     }
 }

@@ -138,6 +138,14 @@ fn what_a_process_repeats_is_missed_although_the_one_before_was_further() {
     assert_eq!((asof(&job, "at"), asof(&job, "lost_after")), (place(2, 13, 0), v(20)));
     sink.write(&by(2, 2, cut(13, 21, vec![]))).unwrap();
     assert_eq!((asof(&job, "v"), asof(&job, "lost_after")), (v(21), String::new()));
+
+    // The predecessor comes between two pages.
+    let page = |number, more| Cut { page: number, more, latest: vec![], ..by(2, 2, cut(21, 22, vec![])) };
+    let late = Cut { page: 1, more: true, latest: vec![], ..by(1, 1, cut(10, 11, vec![])) };
+    for part in [page(0, true), late, by(1, 1, cut(10, 11, vec![])), page(1, false)] {
+        sink.write(&part).unwrap();
+    }
+    assert_eq!(asof(&job, "at"), place(2, 22, 0));
 }
 
 #[test]

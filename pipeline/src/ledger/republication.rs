@@ -60,6 +60,8 @@ impl Republication {
 
 /// What a follower reads again.
 pub(super) struct Again {
+    /// The cut that began it: when that is repeated, it has the same rows.
+    begun: Place,
     /// As of which cursor.
     epoch: Epoch,
     rules: Vec<Rule>,
@@ -85,8 +87,8 @@ impl Follower {
             (cut.republished, next.republication) = (Some(republished), Some(of.clone()));
             return Ok(());
         }
-        let known = self.again.take().filter(|again| of.next.is_some() && again.epoch == of.epoch);
-        let Some(again) = known.or_else(|| self.again(ledger, of)) else {
+        let known = self.again.take().filter(|again| again.begun == republished.begun);
+        let Some(again) = known.or_else(|| self.again(ledger, of, republished.begun)) else {
             cut.republished = Some(Republished { ends: true, ..republished });
             return Ok(());
         };
@@ -103,7 +105,7 @@ impl Follower {
     }
 
     /// The ledger now, and what of it was given then; `None` if the ledger is empty.
-    fn again(&self, ledger: &Ledger, of: &Republication) -> Option<Again> {
+    fn again(&self, ledger: &Ledger, of: &Republication, begun: Place) -> Option<Again> {
         let then = of.cursor();
         let info = EpochInfo { opened: of.version, watermarks: of.watermarks.clone() };
         let rule = |kept: &super::Kept| {
@@ -118,7 +120,7 @@ impl Follower {
         let rules: Vec<Rule> = kept.map(rule).collect();
         let ranges = rules.iter().flat_map(Rule::whole).collect();
         let ((), snapshot) = ledger.snapshot(|_, _| ((), ranges))?;
-        Some(Again { epoch: of.epoch, rules, snapshot })
+        Some(Again { begun, epoch: of.epoch, rules, snapshot })
     }
 }
 

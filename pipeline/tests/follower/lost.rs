@@ -1,8 +1,9 @@
 //! A store that goes back: what it was given is given again, as it was, beside what is newly owed, and nothing old stays.
 //!
 //! A store is two servers, each with some of the groups, as in a cluster. Each keeps the newest version of a row, and now and
-//! then one becomes what it was some cuts before, or nothing. Now and then the job goes back too, to what was saved, and repeats what it had written beyond. Once the
-//! cursor says that a republication is over, the store holds what the model says that it was given.
+//! then one becomes what it was some cuts before, or nothing. Now and then the job goes back too, to what was saved, and
+//! repeats what it had written beyond. Once the cursor says that a republication is over, the store holds what the model says
+//! that it was given.
 
 use super::history::{Due, History};
 use super::job::Job;
@@ -316,7 +317,7 @@ fn trial(seed: u64) -> [usize; 3] {
             saved.truncate(saved.len() - usize::from(saved.len() > 1 && random.chance(30)));
             let (epoch, runs, cursors, generation) = saved.last().expect("the beginning is");
             let reached = job.ledger.end();
-            // A folder that was put back from a copy knows of no process since; but no two are the same.
+            // A folder that was put back from a copy knows of no process since. (That two have the same is not tried.)
             let put_back = random.chance(20);
             let last = if put_back { *generation } else { job.generation };
             job.crash(*epoch, runs, last + 1 + random.below(1_000_000));
