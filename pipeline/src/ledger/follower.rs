@@ -75,7 +75,7 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// The epoch's version.
     pub version: Version,
-    /// Cuts since then that ended there too.
+    /// Grows with each cut since then that ended there too.
     pub step: u32,
     /// The process that wrote there last.
     pub generation: u64,
@@ -245,11 +245,13 @@ impl Follower {
             ranges.extend(begins.map(|(_, rule)| rule.passings()));
             let with_board = rules.iter().filter(|(kept, _)| boards && kept.board_groups_max > 0);
             ranges.extend(with_board.flat_map(|(_, rule)| rule.whole()));
-            ((rules, every, dead_letters), ranges)
+            ((rules, every, dead_letters, end.finished), ranges)
         };
-        let ((rules, every, dead_letters), snapshot) = ledger.snapshot(wanted)?;
+        let ((rules, every, dead_letters, finished), snapshot) = ledger.snapshot(wanted)?;
         let (epoch, version, watermarks) = (snapshot.end, snapshot.info.opened, snapshot.info.watermarks.clone());
-        let step = if epoch == cursor.epoch { cursor.step + 1 } else { 0 };
+        let steps_here = if epoch == cursor.epoch { cursor.step + 1 } else { 0 };
+        // Once the job ends views do not wait for their turn: if a store failed the same cut without them, this is another.
+        let step = steps_here + u32::from(finished);
         let (generation, events) = (ledger.generation(), epoch);
         let next = Cursor { epoch, version, step, generation, watermarks, every, events, republication: None, page: None };
         let from = Cursor { page: None, ..cursor.clone() };

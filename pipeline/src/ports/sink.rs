@@ -118,7 +118,7 @@ pub struct Place {
     pub generation: u64,
     /// The cut's version.
     pub version: Version,
-    /// How many cuts before it had this version too.
+    /// Higher than that of every other cut before it that had this version too.
     pub step: u32,
 }
 
@@ -139,8 +139,8 @@ pub struct Cut {
     pub generation: u64,
     /// Which process gave the cut before this one, with `previous_version`.
     pub previous_generation: u64,
-    /// How many cuts before this one ended at `to` too: a cut may begin where it ends, to give old rows again, or those of
-    /// views that had waited for their turn.
+    /// Higher than that of cuts before this one that ended at `to` too: a cut may begin where it ends, to give old rows
+    /// again, or those of views that had waited for their turn.
     pub step: u32,
     /// The step of the cut before this one.
     pub previous_step: u32,

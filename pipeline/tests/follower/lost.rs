@@ -400,6 +400,23 @@ fn a_republication_ends_once_what_changed_under_it_is_given() {
     }
 }
 
+#[test]
+fn a_cut_that_gives_more_as_the_job_ends_is_another() {
+    let mut random = Random::new(seed(9_300));
+    let mut job = Job::new();
+    let mut follower = follower(&job, Emission::Every(Span::seconds(3_600)));
+    job.epoch(&mut random);
+    let (_, cursor) = whole_cut(&mut follower, &job, &Cursor::default()).unwrap();
+    (0..4).for_each(|_| job.epoch(&mut random));
+    // The store may have taken it, though it did not say so: what it has then is told apart from what comes instead.
+    let (unconfirmed, _) = whole_cut(&mut follower, &job, &cursor).unwrap();
+    job.ledger.finish();
+    let (again, next) = whole_cut(&mut follower, &job, &cursor).unwrap();
+    assert_eq!((unconfirmed.to, unconfirmed.previous()), (again.to, again.previous()));
+    assert!(again.rows.len() > unconfirmed.rows.len() && again.place() > unconfirmed.place());
+    assert_eq!(whole_cut(&mut follower, &job, &next).map(|(cut, _)| cut.rows), None);
+}
+
 /// A cut with the rows of all its pages, and the cursor after it.
 fn whole_cut(follower: &mut Follower, job: &Job, cursor: &Cursor) -> Option<(Cut, Cursor)> {
     let (mut rows, mut cursor) = (Vec::new(), cursor.clone());
