@@ -217,7 +217,9 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+    // Of this run: checkouts that share a target folder share this program too.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate lies");
+    Path::new(&here).parent().expect("xtask lies in the workspace").to_owned()
 }
 
 fn run(row: &Row, settings: &Settings) -> Result<Json, String> {
