@@ -3,16 +3,19 @@
 use crate::running::addresses;
 use crate::{load, until};
 use std::fs::{File, read_to_string};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use xtask::services::object_storage::{BUCKET, variables};
 use xtask::services::process;
 
 /// A process that says nothing for so long is stopped.
 const SILENT: Duration = Duration::from_secs(10);
+
+/// How often whoever waits for an answer looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The process, with what it prints in a file.
 pub struct Binary {
@@ -185,11 +188,22 @@ impl Drop for Binary {
 
 /// What a path of an operators' port answers; nothing while it is closed, or if its process does not say anything.
 pub fn get(operators: SocketAddr, path: &str) -> Option<(u16, String)> {
+    get_while(operators, path, || true)
+}
+
+/// The same, waited for only as long as anybody wants to know.
+pub fn get_while(operators: SocketAddr, path: &str, is_wanted: impl Fn() -> bool) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(operators).ok()?;
-    stream.set_read_timeout(Some(SILENT)).ok()?;
+    stream.set_read_timeout(Some(LOOK)).ok()?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
+    let (asked, mut answer) = (Instant::now(), Vec::new());
+    while let Err(error) = stream.read_to_end(&mut answer) {
+        let is_silent = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if !is_silent || asked.elapsed() >= SILENT || !is_wanted() {
+            return None;
+        }
+    }
+    let answer = String::from_utf8(answer).expect("our answers are text");
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head[9..12].parse().unwrap(), body.to_owned()))
 }

@@ -3,7 +3,7 @@
 
 use super::lives::Stage;
 use super::watch::Watch;
-use crate::binary::{Binary, get, sum};
+use crate::binary::{Binary, get_while, sum};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +56,10 @@ pub fn watch(stage: &Arc<Stage>) -> Watch<u64> {
     let shared = stage.clone();
     Watch::start(stage, PACE, 0, move |scrapes| {
         let before = shared.now();
-        let Some((200, metrics)) = before.operators.and_then(|operators| get(operators, "/metrics")) else { return };
+        // A process that stands still does not answer, and meanwhile another one comes onto the stage.
+        let is_there = || shared.now().life == before.life;
+        let answer = before.operators.and_then(|operators| get_while(operators, "/metrics", is_there));
+        let Some((200, metrics)) = answer else { return };
         let is_live = sum(&metrics, "caudal_phase", r#"phase="live""#) == Some(1.0);
         let counts = Counts::of(&metrics);
         shared.change(|now| {
