@@ -203,9 +203,12 @@ pub fn get_while(operators: SocketAddr, path: &str, is_wanted: impl Fn() -> bool
             return None;
         }
     }
-    let answer = String::from_utf8(answer).expect("our answers are text");
+    // A process that is killed meanwhile leaves half an answer.
+    let answer = String::from_utf8(answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head[9..12].parse().unwrap(), body.to_owned()))
+    let mut headers = head.lines().filter_map(|line| line.split_once(": "));
+    let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length")).expect("a length").1;
+    (body.len() == length.parse::<usize>().unwrap()).then(|| (head[9..12].parse().unwrap(), body.to_owned()))
 }
 
 /// The sum of all series of a metric whose labels contain this; nothing if there is none.
