@@ -1,9 +1,9 @@
 //! The binary as it is deployed: killed, asked to stop, and started where it cannot work.
 
-use crate::binary::Binary;
+use crate::binary::{Binary, Launch};
 use crate::cql::Cql;
 use crate::expected::Expected;
-use crate::running::{job, own_wind_farm, state};
+use crate::running::{addresses, job, own_wind_farm, state};
 use crate::stored::{DeadLetters, assert_cassandra, assert_redis, watermarks};
 use crate::{broker, load, redis};
 use caudal_connectors::generate::{Class, Event};
@@ -100,7 +100,9 @@ fn what_cannot_be_repeated_does_not_hold_up_the_end_for_ever() {
     broker::make_topic(&name, 3);
     let events = load::events("wind-farm", &json!({"count": 3_000, "rate": 0.1, "start": "2026-03-20T20:00:00Z"}));
     broker::produce(&name, &events);
-    let mut binary = Binary::start(&state, 2, &set);
+    // Without a checkpoint meanwhile, so that there is something to repeat.
+    let (jobs, whole) = ([load::folder("wind-farm").join("job.yaml")], [addresses("wind-farm"), set.clone()].concat());
+    let mut binary = Launch { checkpoint_every_s: 3_600, ..Launch::of(&state, 2, &jobs, &whole) }.start();
     binary.until_received(events.len() as u64);
     binary.kill();
     let away = [&set[..], &["streams.readings.from.kafka.properties.bootstrap.servers=127.0.0.1:9".to_owned()]].concat();
